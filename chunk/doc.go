@@ -1,0 +1,2 @@
+// Package chunk cuts mail where mail repeats, and puts it together again.
+package chunk

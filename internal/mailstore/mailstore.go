@@ -1,0 +1,173 @@
+// Package mailstore says what salvor needs of a mail store: a Source is read,
+// a Destination is written. The adapters below this folder (maildir, mbox,
+// eml) implement them; the engines (internal/backup, restore) use them and
+// know no adapter. Nothing here knows vaults, catalogs or retention.
+//
+// Names: a mailbox's Name is UTF-8, its levels separated by "/", whatever the
+// store uses on disk; the first mailbox of every user is "INBOX". A name that
+// cannot be decoded is shown with its odd bytes escaped, so it is always valid
+// UTF-8 without control characters, and always leads back to the same mailbox.
+package mailstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"salvor/chunk"
+)
+
+// UID is IMAP's unique identifier of a message in a mailbox (RFC 9051, section
+// 2.3.1.1). Zero means that the store has not numbered the message.
+type UID uint32
+
+// ErrVanished says that a message was there when it was listed and is not any
+// more: deleted or moved by its user meanwhile, and so the next run's business.
+var ErrVanished = errors.New("message vanished while it was read")
+
+// A User is one account of a source.
+type User struct {
+	// Name is the full user name, as in "alice" or "alice@example.org".
+	Name string
+	// Partition names the part of the store that would fail as one (a mount,
+	// a Cyrus partition); the brake counts by it.
+	Partition string
+}
+
+// A Mailbox is one folder of a user.
+type Mailbox struct {
+	User string
+	Name string
+	// ObjectID is the mailbox's identity that survives renaming, where the
+	// store has one ("" where not).
+	ObjectID    string
+	UIDValidity uint32 // 0: the store has none
+	UIDNext     uint32 // 0: unknown
+	SpecialUse  string // as in RFC 6154: "\\Junk", "\\Sent"; "" unknown
+	Subscribed  bool
+	// State is a cheap token: when it is not empty and equal to the one of an
+	// earlier run, nothing in the mailbox has changed since.
+	State string
+	// Lost says why the mailbox's index is not to be trusted as evidence of
+	// deletions (for example "dovecot-uidlist is missing"); "" when it is.
+	Lost string
+}
+
+// A Message is one message of a mailbox as it is listed, without its content.
+type Message struct {
+	// Key names the message inside its mailbox and stays the same when its
+	// flags change (Maildir: the base name).
+	Key string
+	UID UID
+	// Flags holds system flags (\Seen) and keywords, sorted, without \Recent.
+	Flags        []string
+	InternalDate time.Time
+	ModSeq       uint64
+	// Size is that of the stored bytes, -1 when unknown before reading.
+	Size int64
+	// Promised is the size that the store's own index promises, -1 for none.
+	// A different Size means that the message is damaged at the source.
+	Promised int64
+	// State is a cheap token of the message's file: equal to the one of an
+	// earlier run means that its content need not be read again.
+	State string
+	// Place is the adapter's own note of where the message is (a file name);
+	// it is handed back to Open and means nothing to others.
+	Place string
+}
+
+// A Problem is one thing that could not be read. It is reported by name and
+// never hides the rest.
+type Problem struct {
+	User, Mailbox string
+	Path          string // file or directory at the source
+	Err           error
+}
+
+// Error names the user, the folder, the path and the cause.
+func (p *Problem) Error() string {
+	var b strings.Builder
+	for _, s := range []string{p.User, p.Mailbox, p.Path} {
+		if s != "" {
+			fmt.Fprintf(&b, "%q: ", s)
+		}
+	}
+	fmt.Fprint(&b, p.Err)
+	return b.String()
+}
+
+// Unwrap gives the cause.
+func (p *Problem) Unwrap() error { return p.Err }
+
+// Incomplete is the error of a listing of which something could not be read:
+// what was yielded is right, what was not yielded may still exist. Absence
+// from such a listing is no deletion.
+type Incomplete struct{ Problems []*Problem }
+
+// Error says how many problems there are and names the first.
+func (e *Incomplete) Error() string {
+	if len(e.Problems) == 0 {
+		return "incomplete listing"
+	}
+	return fmt.Sprintf("incomplete listing (%d problems), first: %v", len(e.Problems), e.Problems[0])
+}
+
+// A Source is a mail store that is read, strictly read-only. The listing
+// methods call yield once for each item and stop at yield's first error, which
+// they return. They return *Incomplete when something could not be listed.
+type Source interface {
+	// Users lists all accounts.
+	Users(ctx context.Context, yield func(User) error) error
+	// Mailboxes lists the user's mailboxes, INBOX first.
+	Mailboxes(ctx context.Context, user User, yield func(Mailbox) error) error
+	// Messages lists a mailbox.
+	Messages(ctx context.Context, box Mailbox, yield func(Message) error) error
+	// Open opens a message's stored bytes. It returns ErrVanished when the
+	// message is gone, also after looking for it under its changed name.
+	Open(ctx context.Context, box Mailbox, m Message) (io.ReadCloser, error)
+}
+
+// A Counter is a Source that can count the messages of a mailbox without
+// reading them; used to show what an exclusion leaves out.
+type Counter interface {
+	Count(ctx context.Context, box Mailbox) (int, error)
+}
+
+// Delivery is a message to be put into a destination.
+type Delivery struct {
+	Mailbox string
+	// Stored is the message as its source stored it, LF the LF form.
+	// A destination takes the one that fits its own rules.
+	Stored, LF   []byte
+	Content      chunk.ID
+	UID          UID    // the original one; 0 for a fresh one
+	Key          string // the source's name of the message, a hint
+	Flags        []string
+	InternalDate time.Time
+}
+
+// A Destination is a mail store that is written. It only ever adds.
+type Destination interface {
+	// Account opens a user's account, made when it is not there.
+	Account(ctx context.Context, user string) (Account, error)
+}
+
+// An Account is one user's part of a destination. Adding is additive: nothing
+// that is there is overwritten or removed. What was added counts as delivered
+// only when Close has returned nil; an interrupted account may be filled again.
+type Account interface {
+	// Mailbox makes sure that the mailbox exists; UIDValidity, SpecialUse and
+	// Subscribed are taken over where the mailbox is new and the store keeps them.
+	Mailbox(ctx context.Context, box Mailbox) error
+	// Present calls yield with the identity of each message that the mailbox
+	// holds now, once for each copy.
+	Present(ctx context.Context, mailbox string, yield func(chunk.ID) error) error
+	// Add puts a message into a mailbox that Mailbox has been called for. It
+	// returns the UID under which the message stands, 0 where there are none.
+	Add(ctx context.Context, d Delivery) (UID, error)
+	// Close makes everything durable.
+	Close(ctx context.Context) error
+}
