@@ -1,0 +1,42 @@
+package objstore
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"salvor/internal/objstore/dir"
+	"salvor/internal/objstore/object"
+)
+
+// Options says how Open opens. The zero value opens what exists.
+type Options struct {
+	// Create makes the directory or the bucket when it is not there.
+	Create bool
+	// CredentialsFile is a file in the format of ~/.aws/credentials from which
+	// an S3 store takes its keys; "" looks in the standard places.
+	CredentialsFile string
+}
+
+var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// Open opens the store that url names: "s3://BUCKET/PREFIX?endpoint=..&region=..",
+// or a directory as a path, "file:PATH" or "file:///PATH". ErrURL when it names
+// none; ErrNotExist when the directory or bucket is not there and o.Create is
+// not set.
+func Open(ctx context.Context, url string, o Options) (Store, error) {
+	path := url
+	if rest, ok := strings.CutPrefix(url, "file:"); ok {
+		path = rest
+		if strings.HasPrefix(rest, "//") {
+			path = strings.TrimPrefix(rest, "//")
+			if !strings.HasPrefix(path, "/") {
+				return nil, fmt.Errorf("open %s: %w; hint: after file:// comes an absolute path", url, object.ErrURL)
+			}
+		}
+	} else if s := scheme.FindString(url); s != "" {
+		return nil, fmt.Errorf("open store: %w: unknown kind %q; hint: give a directory or s3://BUCKET/PREFIX", object.ErrURL, s)
+	}
+	return dir.Open(ctx, path, dir.Options{Create: o.Create})
+}
