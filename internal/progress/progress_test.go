@@ -153,7 +153,7 @@ func TestBars(t *testing.T) {
 	m.Add(5, 500)
 	b.refresh()
 	eventually(t, &out, "reading [=========>")
-	eventually(t, &out, "]   50%  5 of 10 messages, 500 B of 1.0 kB  -  ETA -")
+	eventually(t, &out, "]  50%  5 of 10 messages, 500 B of 1.0 kB  -  ETA -")
 	d.Write([]byte("a warning\n"))
 	eventually(t, &out, "a warning\n")
 	m.Add(5, 500)
