@@ -102,14 +102,3 @@ type Ref struct {
 
 // String gives "kind id".
 func (r Ref) String() string { return r.Kind.String() + " " + r.ID.String() }
-
-// LineEnds says how a message's stored bytes follow from its LF form: "" when
-// every line ends in CRLF there (stored bytes = wire form), EndsLF when every
-// line ends in LF, else a list of run lengths (see ToLF).
-type LineEnds string
-
-// The two forms that nearly all messages have.
-const (
-	EndsCRLF LineEnds = ""
-	EndsLF   LineEnds = "lf"
-)
