@@ -80,6 +80,13 @@ func openRoot(ctx context.Context, path string, o Options) (*os.Root, error) {
 			return nil, err
 		}
 	}
+	info, err := os.Stat(abs)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%w: it is no directory", object.ErrURL)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return os.OpenRoot(abs)
 }
 

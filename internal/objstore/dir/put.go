@@ -190,16 +190,19 @@ func (s *Store) sweep(ctx context.Context) {
 	if swept {
 		return
 	}
-	now, err := s.now()
-	if err != nil {
-		return
-	}
 	d, err := s.root.Open(tmpDir)
 	if err != nil {
 		return
 	}
 	defer d.Close()
 	entries, _ := d.ReadDir(maxSweep)
+	if len(entries) == 0 {
+		return
+	}
+	now, err := s.now()
+	if err != nil {
+		return
+	}
 	for _, e := range entries {
 		if ctx.Err() != nil {
 			return

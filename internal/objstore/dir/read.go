@@ -20,10 +20,10 @@ import (
 // stride is how many bytes are read between two looks at the context.
 const stride = 1 << 20
 
-// open opens an object's file. It does not follow a symbolic link in the last
-// place, nor wait for the other end of a pipe.
+// open opens an object's file. It does not wait for the other end of a pipe; a
+// symbolic link is followed as long as it stays inside the directory.
 func (s *Store) open(name string) (*os.File, fs.FileInfo, error) {
-	f, err := s.root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := s.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -109,7 +109,7 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.Name != "" {
-		b.WriteString(" " + e.Name + " in")
+		b.WriteString(" " + printable(e.Name) + " in")
 	}
 	b.WriteString(" " + e.Store)
 	if e.Kind != nil {
@@ -122,6 +122,14 @@ func (e *Error) Error() string {
 		b.WriteString("; hint: " + e.Hint)
 	}
 	return b.String()
+}
+
+// printable is name itself, or what of a bad one fits into a line.
+func printable(name string) string {
+	if CheckPrefix(name) == nil {
+		return name
+	}
+	return fmt.Sprintf("%.100q", name)
 }
 
 // Unwrap gives Kind and Err to errors.Is and errors.As.
@@ -152,11 +160,11 @@ func CheckName(name string) error {
 		case c == '/' && !start:
 			start = true
 		default:
-			return fmt.Errorf("%w: %q at byte %d", ErrName, name, i)
+			return fmt.Errorf("%w: %q is not allowed at byte %d", ErrName, name[i:i+1], i)
 		}
 	}
 	if start {
-		return fmt.Errorf("%w: %q ends with a slash", ErrName, name)
+		return fmt.Errorf("%w: it ends with a slash", ErrName)
 	}
 	return nil
 }
