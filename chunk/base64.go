@@ -3,24 +3,30 @@ package chunk
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 // badDigit marks, in base64Values, what is not in the alphabet.
-const badDigit = 0xff
+const badDigit = 1 << 31
 
 var (
-	base64Values [256]byte    // a digit's six bits
-	base64Pairs  [4096]uint16 // twelve bits' two digits, the first one in the high byte
+	// base64Values has a digit's six bits, by its place in a group of four:
+	// already shifted to where they belong in the group's 24 bits.
+	base64Values [4][256]uint32
+	// base64Pairs has twelve bits' two digits, the first one in the high byte.
+	base64Pairs [4096]uint16
 )
 
 func init() {
-	for i := range base64Values {
-		base64Values[i] = badDigit
-	}
-	for i := range len(base64Alphabet) {
-		base64Values[base64Alphabet[i]] = byte(i)
+	for place := range base64Values {
+		for i := range base64Values[place] {
+			base64Values[place][i] = badDigit
+		}
+		for i := range len(base64Alphabet) {
+			base64Values[place][base64Alphabet[i]] = uint32(i) << (18 - 6*place)
+		}
 	}
 	for i := range base64Pairs {
 		base64Pairs[i] = uint16(base64Alphabet[i>>6])<<8 | uint16(base64Alphabet[i&63])
@@ -102,52 +108,50 @@ func (c *base64Coder) compact(rest []byte, width, before int) (block, left []byt
 // appendDecoded decodes whole groups of four digits up to the first that is
 // none, or up to and with the first padded one.
 func appendDecoded(dst, digits []byte) []byte {
-	n := len(dst)
 	// Eight digits give six bytes, written as eight.
-	dst = append(dst, make([]byte, len(digits)/4*3+2)...)
-	out := dst[n:]
+	dst = slices.Grow(dst, len(digits)/4*3+2)
+	out := dst[len(dst):cap(dst)]
 	i, j := 0, 0
 	for ; len(digits)-i >= 8; i, j = i+8, j+6 {
-		d, o := digits[i:i+8], out[j:j+8]
-		a, b, c, e := base64Values[d[0]], base64Values[d[1]], base64Values[d[2]], base64Values[d[3]]
-		f, g, h, k := base64Values[d[4]], base64Values[d[5]], base64Values[d[6]], base64Values[d[7]]
-		if (a|b|c|e|f|g|h|k)&0x80 != 0 {
+		d := digits[i : i+8]
+		v, w := groupValue(d[:4]), groupValue(d[4:])
+		if (v|w)&badDigit != 0 {
 			break
 		}
-		hi := uint64(a)<<18 | uint64(b)<<12 | uint64(c)<<6 | uint64(e)
-		lo := uint64(f)<<18 | uint64(g)<<12 | uint64(h)<<6 | uint64(k)
-		binary.BigEndian.PutUint64(o, hi<<40|lo<<16)
+		binary.BigEndian.PutUint64(out[j:j+8], uint64(v)<<40|uint64(w)<<16)
 	}
 	for len(digits)-i >= 4 {
-		m := decodeGroup(out[j:], digits[i:i+4])
-		i, j = i+4, j+m
-		if m < 3 {
+		n := decodeGroup(out[j:j+3], digits[i:i+4])
+		i, j = i+4, j+n
+		if n < 3 {
 			break
 		}
 	}
-	return dst[:n+j]
+	return dst[:len(dst)+j]
+}
+
+// groupValue gives the 24 bits of four digits, badDigit set when one is none.
+func groupValue(d []byte) uint32 {
+	_ = d[3]
+	return base64Values[0][d[0]] | base64Values[1][d[1]] | base64Values[2][d[2]] | base64Values[3][d[3]]
 }
 
 // decodeGroup decodes four digits and says how many bytes they were: 3, or 1
 // or 2 with padding, or 0 when no encoder would have written them.
 func decodeGroup(out, d []byte) int {
-	a, b, c, e := base64Values[d[0]], base64Values[d[1]], base64Values[d[2]], base64Values[d[3]]
-	switch {
-	case (a|b)&0x80 != 0:
-		return 0
-	case d[2] == '=' && d[3] == '=' && b&15 == 0:
-		out[0] = a<<2 | b>>4
-		return 1
-	case c&0x80 != 0:
-		return 0
-	case d[3] == '=' && c&3 == 0:
-		out[0], out[1] = a<<2|b>>4, b<<4|c>>2
-		return 2
-	case e&0x80 != 0:
+	size := 3
+	var full [4]byte
+	copy(full[:], d)
+	for ; size > 1 && full[size] == '='; size-- {
+		full[size] = 'A'
+	}
+	v := groupValue(full[:])
+	unused := uint32(1)<<(24-8*size) - 1
+	if v&badDigit != 0 || size < 3 && v&unused != 0 {
 		return 0
 	}
-	out[0], out[1], out[2] = a<<2|b>>4, b<<4|c>>2, c<<6|e
-	return 3
+	out[0], out[1], out[2] = byte(v>>16), byte(v>>8), byte(v)
+	return size
 }
 
 // base64Size is how long base64Lines makes n bytes, in lines of width digits.

@@ -3,6 +3,8 @@ package chunk
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
+	"hash"
 )
 
 // Message is what Cut makes of a message. Recipe is the caller's; Parts and
@@ -37,6 +39,7 @@ type Cutter struct {
 	splitter splitter
 	scanner  scanner
 	hasher   *WireHasher
+	stored   hash.Hash
 	coder    base64Coder
 	decode   func(dst, body []byte) base64Run // a field so that a test can break it
 
@@ -46,7 +49,6 @@ type Cutter struct {
 	literals []leaf // the stretches of the LF form that make the skeleton
 	skeleton int    // bytes in literals
 	parts    []Part
-	known    map[ID]int // index in parts
 	proof    Recipe
 }
 
@@ -55,7 +57,7 @@ func NewCutter(p Params) (*Cutter, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	c := &Cutter{params: p, splitter: splitter{params: p}, hasher: NewWireHasher(), known: map[ID]int{}}
+	c := &Cutter{params: p, splitter: splitter{params: p}, hasher: NewWireHasher(), stored: sha256.New()}
 	c.decode = c.coder.decode
 	return c, nil
 }
@@ -87,19 +89,25 @@ func (c *Cutter) Cut(stored []byte) *Message {
 // is valid until the next Split. A part up to Params.Whole is one piece.
 func (c *Cutter) Split(part []byte) [][]byte { return c.splitter.split(part) }
 
-// sums computes the hashes of the wire form and of the stored bytes.
+// sums computes the hashes of the wire form and of the stored bytes, block by
+// block, so that memory is gone over once.
 func (c *Cutter) sums(m *Message, stored []byte) {
 	c.hasher.Reset()
 	if m.LineEnds == EndsCRLF {
 		c.hasher.writeWire(stored)
-	} else {
-		c.hasher.write(stored)
+		m.ID, m.SHA1, m.Size = c.hasher.Sums()
+		m.Stored = m.ID
+		return
+	}
+	c.stored.Reset()
+	for len(stored) > 0 {
+		block := stored[:min(hashBlock, len(stored))]
+		c.stored.Write(block)
+		c.hasher.write(block)
+		stored = stored[len(block):]
 	}
 	m.ID, m.SHA1, m.Size = c.hasher.Sums()
-	m.Stored = m.ID
-	if m.LineEnds != EndsCRLF {
-		m.Stored = sha256.Sum256(stored)
-	}
+	c.stored.Sum(m.Stored[:0])
 }
 
 // assemble lays the message out as segments: parts where the leaves are long
@@ -107,7 +115,6 @@ func (c *Cutter) sums(m *Message, stored []byte) {
 func (c *Cutter) assemble(lf []byte, leaves []leaf) {
 	c.segments, c.literals, c.parts = c.segments[:0], c.literals[:0], c.parts[:0]
 	c.decoded, c.skeleton = c.decoded[:0], 0
-	clear(c.known)
 	pos := 0
 	for _, l := range leaves {
 		if l.base64 {
@@ -177,8 +184,7 @@ func (c *Cutter) literal(lf []byte, start, end int) {
 func (c *Cutter) part(s segment, data []byte) {
 	s.size = int64(len(data))
 	s.id = sha256.Sum256(data)
-	if _, ok := c.known[s.id]; !ok {
-		c.known[s.id] = len(c.parts)
+	if c.known(s.id) == nil {
 		c.parts = append(c.parts, Part{s.id, data[:len(data):len(data)]})
 	}
 	c.segments = append(c.segments, s)
@@ -201,7 +207,23 @@ func (c *Cutter) proven(recipe, lf []byte) bool {
 	return err == nil && same && len(lf) == 0
 }
 
-func (c *Cutter) fetch(ref PartRef) ([]byte, error) { return c.parts[c.known[ref.ID]].Data, nil }
+// known gives the part of that ID. Nearly all messages have a handful; the
+// bound on entities keeps the search short for all others.
+func (c *Cutter) known(id ID) *Part {
+	for i := range c.parts {
+		if c.parts[i].ID == id {
+			return &c.parts[i]
+		}
+	}
+	return nil
+}
+
+func (c *Cutter) fetch(ref PartRef) ([]byte, error) {
+	if p := c.known(ref.ID); p != nil {
+		return p.Data, nil
+	}
+	return nil, fmt.Errorf("no part %s", ref.ID)
+}
 
 // recipe writes the recipe of the segments.
 func (c *Cutter) recipe(lf []byte) []byte {

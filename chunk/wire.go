@@ -11,6 +11,8 @@ import (
 // hash finds it in the nearest cache.
 const hashBlock = 16 << 10
 
+const hashBuffer = 2*hashBlock + len("\r\n")
+
 // WireSums gives the identity of stored bytes: SHA-256, SHA-1 and size of
 // their wire form, without building the wire form in memory.
 func WireSums(stored []byte) (id ID, sum SHA1, size int64) {
@@ -30,7 +32,7 @@ type WireHasher struct {
 
 // NewWireHasher makes one that has taken nothing yet.
 func NewWireHasher() *WireHasher {
-	return &WireHasher{sha256: sha256.New(), sha1: sha1.New(), buf: make([]byte, 0, hashBlock)}
+	return &WireHasher{sha256: sha256.New(), sha1: sha1.New(), buf: make([]byte, 0, hashBuffer)}
 }
 
 // Reset forgets what was written.
@@ -65,32 +67,43 @@ func (h *WireHasher) write(stored []byte) {
 		if i > 0 {
 			h.cr = stored[i-1] == '\r'
 		}
-		h.add(stored[:i])
-		if !h.cr {
-			h.addByte('\r')
-		}
-		h.addByte('\n')
+		h.addLine(stored[:i], !h.cr)
 		h.cr = false
 		stored = stored[i+1:]
 	}
 }
 
-// add takes bytes of the wire form.
-func (h *WireHasher) add(wire []byte) {
-	for len(wire) > cap(h.buf)-len(h.buf) {
-		n := cap(h.buf) - len(h.buf)
-		h.buf = append(h.buf, wire[:n]...)
-		wire = wire[n:]
-		h.flush()
+// addLine takes a line of the wire form without its LF, and without the CR
+// before it when that is to be added.
+func (h *WireHasher) addLine(line []byte, cr bool) {
+	if len(line) > hashBlock {
+		h.add(line)
+		line = nil
 	}
-	h.buf = append(h.buf, wire...)
+	h.buf = append(h.buf, line...)
+	if cr {
+		h.buf = append(h.buf, '\r')
+	}
+	h.buf = append(h.buf, '\n')
+	h.flushFull()
 }
 
-func (h *WireHasher) addByte(b byte) {
-	if len(h.buf) == cap(h.buf) {
+// add takes bytes of the wire form.
+func (h *WireHasher) add(wire []byte) {
+	for len(wire) > 0 {
+		n := min(hashBlock, len(wire))
+		h.buf = append(h.buf, wire[:n]...)
+		wire = wire[n:]
+		h.flushFull()
+	}
+}
+
+// flushFull keeps less than a block in the buffer, so that a block and a line
+// end always have place.
+func (h *WireHasher) flushFull() {
+	if len(h.buf) >= hashBlock {
 		h.flush()
 	}
-	h.buf = append(h.buf, b)
 }
 
 func (h *WireHasher) flush() {
@@ -117,15 +130,13 @@ func (h *WireHasher) writeWire(wire []byte) {
 // wireID is the SHA-256 of the wire form of an LF form. A WireHasher's Write
 // would be wrong here: a CR before an LF of the LF form is one of its own.
 func wireID(lf []byte) (id ID) {
-	h := &WireHasher{sha256: sha256.New(), buf: make([]byte, 0, hashBlock)}
+	h := &WireHasher{sha256: sha256.New(), buf: make([]byte, 0, hashBuffer)}
 	for {
 		i := bytes.IndexByte(lf, '\n')
 		if i < 0 {
 			break
 		}
-		h.add(lf[:i])
-		h.addByte('\r')
-		h.addByte('\n')
+		h.addLine(lf[:i], true)
 		lf = lf[i+1:]
 	}
 	h.add(lf)
