@@ -1,0 +1,155 @@
+// Package stores opens mail stores by their URLs: maildir:PATH, mbox:PATH and,
+// as a destination only, eml:DIR. It is where the command line's words meet
+// the adapters; cmd/salvor calls it, the engines do not.
+package stores
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/folder"
+	"salvor/internal/mailstore/maildir"
+	"salvor/internal/mailstore/userpath"
+)
+
+// ErrURL says that a store URL is wrong, or leads to no store: a mistake in
+// the command or the configuration.
+var ErrURL = errors.New("no usable mail store")
+
+// Options go with a URL.
+type Options struct {
+	// User names the user of a path without variables; "" means the directory's
+	// owner-like name: its last element that is not Maildir, mail or .maildir.
+	User string
+}
+
+// urlError is a one-line error with a hint.
+type urlError struct {
+	url, hint string
+	err       error
+}
+
+func (e *urlError) Error() string {
+	s := fmt.Sprintf("mail store %q: %v", e.url, e.err)
+	if e.hint != "" {
+		s += " (" + e.hint + ")"
+	}
+	return s
+}
+
+func (e *urlError) Unwrap() []error { return []error{ErrURL, e.err} }
+
+const schemes = "a source is maildir:PATH or mbox:PATH; a destination may also be eml:DIR"
+
+// OpenSource opens a mail store for reading. The store must be there.
+func OpenSource(url string, o Options) (mailstore.Source, error) {
+	scheme, rest, err := split(url)
+	if err != nil {
+		return nil, err
+	}
+	switch scheme {
+	case "maildir":
+		return openMaildir(url, rest, o)
+	case "eml":
+		return nil, &urlError{url, "restore to it, or read the Maildir or mbox that it came from", errors.New("eml is a destination only")}
+	}
+	return nil, &urlError{url, schemes, fmt.Errorf("unknown kind of store %q", scheme)}
+}
+
+// split parts a URL into its scheme and the rest.
+func split(url string) (scheme, rest string, err error) {
+	scheme, rest, ok := strings.Cut(url, ":")
+	if !ok {
+		hint := schemes
+		if url != "" {
+			hint = "for a Maildir write maildir:" + url
+		}
+		return "", "", &urlError{url, hint, errors.New("it has no scheme")}
+	}
+	if rest == "" {
+		return "", "", &urlError{url, schemes, errors.New("the path is missing")}
+	}
+	return strings.ToLower(scheme), rest, nil
+}
+
+func openMaildir(url, rest string, o Options) (mailstore.Source, error) {
+	mo, err := maildirOptions(rest, o)
+	if err != nil {
+		return nil, &urlError{url, "as in maildir:/srv/mail/%d/%n/Maildir:LAYOUT=fs:UTF-8:INDEX=PATH:CONTROL=PATH", err}
+	}
+	s, err := maildir.Open(mo)
+	if err != nil {
+		return nil, &urlError{url, "name the directory that holds cur, or use %u where users' names stand in the path", err}
+	}
+	return s, nil
+}
+
+// parameter is how Dovecot's mail_location parameters begin.
+var parameter = regexp.MustCompile(`^([A-Z][A-Z0-9-]*=|UTF-8$)`)
+
+// maildirOptions reads PATH[:LAYOUT=fs][:UTF-8][:INDEX=..][:CONTROL=..][:INBOX=..].
+// A colon belongs to the path unless a parameter follows.
+func maildirOptions(rest string, o Options) (maildir.Options, error) {
+	var mo maildir.Options
+	parts := strings.Split(rest, ":")
+	n := 1
+	for n < len(parts) && !parameter.MatchString(parts[n]) {
+		n++
+	}
+	var err error
+	if mo.Root, err = userpath.Parse(strings.Join(parts[:n], ":")); err != nil {
+		return mo, err
+	}
+	for _, p := range parts[n:] {
+		if err := maildirParameter(&mo, p); err != nil {
+			return mo, err
+		}
+	}
+	if mo.User = o.User; mo.User == "" && !mo.Root.Variable() {
+		mo.User = ownerLike(mo.Root.Fixed())
+	}
+	return mo, nil
+}
+
+func maildirParameter(mo *maildir.Options, p string) (err error) {
+	key, value, _ := strings.Cut(p, "=")
+	switch key {
+	case "UTF-8":
+		mo.Encoding = folder.UTF8
+	case "LAYOUT":
+		switch strings.ToLower(value) {
+		case "fs":
+			mo.Layout = maildir.FS
+		case "maildir++":
+		default:
+			return fmt.Errorf("unknown layout %q; known are fs and maildir++", value)
+		}
+	case "INDEX":
+		mo.Index, err = userpath.Parse(value)
+	case "CONTROL":
+		mo.Control, err = userpath.Parse(value)
+	case "INBOX":
+		mo.Inbox, err = userpath.Parse(value)
+	default:
+		return fmt.Errorf("unknown parameter %q; known are LAYOUT=, UTF-8, INDEX=, CONTROL= and INBOX=", p)
+	}
+	return err
+}
+
+// ownerLike is the last element of a path that could be a user's name.
+func ownerLike(path string) string {
+	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
+		base := filepath.Base(p)
+		switch strings.ToLower(base) {
+		case "maildir", "mail", ".maildir", ".mail", "mbox":
+			continue
+		case "/", ".":
+			return "user"
+		}
+		return folder.Clean(base)
+	}
+}

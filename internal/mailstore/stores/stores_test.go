@@ -1,0 +1,63 @@
+package stores
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"salvor/internal/mailstore"
+)
+
+func TestOpenSourceRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for url, want := range map[string]string{
+		"":                                  "no scheme",
+		dir:                                 "write maildir:" + dir,
+		"maildir:":                          "path is missing",
+		"pop3://x":                          "unknown kind",
+		"eml:" + dir:                        "destination only",
+		"maildir:" + dir:                    "is no Maildir",
+		"maildir:" + dir + "/none":          "no such file",
+		"maildir:" + dir + "/none/%u":       "no such file",
+		"maildir:" + dir + "/%h":            "unknown variable",
+		"maildir:" + dir + ":LAYOUT=index":  "unknown layout",
+		"maildir:" + dir + "/%u:COLOUR=red": "unknown parameter",
+	} {
+		_, err := OpenSource(url, Options{})
+		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("OpenSource(%q) = %v, want one line with %q", url, err, want)
+		}
+	}
+}
+
+func TestOwnerLike(t *testing.T) {
+	base := t.TempDir()
+	for _, path := range []string{"alice", "alice/Maildir", "alice/mail/.maildir", "al:ice/Maildir"} {
+		dir := filepath.Join(base, path)
+		if err := os.MkdirAll(filepath.Join(dir, "cur"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range []Options{{}, {User: "bob"}} {
+			s, err := OpenSource("maildir:"+dir, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := strings.Split(path, "/")[0]
+			if o.User != "" {
+				want = o.User
+			}
+			err = s.Users(context.Background(), func(u mailstore.User) error {
+				if u.Name != want {
+					t.Errorf("%s: user %q, want %q", path, u.Name, want)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package userpath
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"salvor/internal/mailstore"
+)
+
+func parse(t *testing.T, path string) *Template {
+	t.Helper()
+	tpl, err := Parse(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tpl
+}
+
+func mkdirs(t *testing.T, root string, dirs ...string) {
+	t.Helper()
+	for _, d := range dirs {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// discover gives "user=path" with paths relative to root.
+func discover(t *testing.T, root, pattern string) ([]string, error) {
+	t.Helper()
+	var got []string
+	err := parse(t, filepath.Join(root, pattern)).Discover(context.Background(), func(p Place) error {
+		rel, _ := filepath.Rel(root, p.Path)
+		got = append(got, p.User+"="+rel)
+		return nil
+	})
+	return got, err
+}
+
+func TestDiscover(t *testing.T) {
+	for _, c := range []struct {
+		name, pattern string
+		dirs          []string
+		want          []string
+	}{
+		{"user", "%u", []string{"alice", "bob@example.org"}, []string{"alice=alice", "bob@example.org=bob@example.org"}},
+		{"below", "%u/Maildir", []string{"alice/Maildir", "bob", "carol/Maildir"}, []string{"alice=alice/Maildir", "carol=carol/Maildir"}},
+		{"domain", "%d/%n", []string{"example.org/alice", "example.org/bob", "b.example/alice"},
+			[]string{"alice@b.example=b.example/alice", "alice@example.org=example.org/alice", "bob@example.org=example.org/bob"}},
+		{"text around", "mail-%n.box/m", []string{"mail-alice.box/m", "mail-bob/m", "alice.box/m"}, []string{"alice=mail-alice.box/m"}},
+		{"both in one", "%n@%d/Maildir", []string{"a@b/Maildir", "a@b@c/Maildir", "x/Maildir"},
+			[]string{"a@b=a@b/Maildir", "a@b@c=a@b@c/Maildir"}},
+		{"domain and user", "%d/%u", []string{"b/a@b", "b/a@c", "b/a"}, []string{"a@b=b/a@b"}},
+		{"the same variable twice", "%n/x-%n", []string{"a/x-a", "a/x-b"}, []string{"a=a/x-a"}},
+		{"percent", "100%%/%u", []string{"100%/alice"}, []string{"alice=100%/alice"}},
+		{"fixed", "one/Maildir", []string{"one/Maildir"}, []string{"=one/Maildir"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			mkdirs(t, root, c.dirs...)
+			got, err := discover(t, root, c.pattern)
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("got %q, %v, want %q", got, err, c.want)
+			}
+			for _, g := range got {
+				user, rel, _ := strings.Cut(g, "=")
+				if p, err := parse(t, filepath.Join(root, c.pattern)).Find(user); err != nil || p.Path != filepath.Join(root, rel) {
+					t.Errorf("Find(%q) = %+v, %v", user, p, err)
+				}
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, path := range []string{"", "/x/%d/Maildir", "/x/%h/Maildir", "/x/%"} {
+		if _, err := Parse(path); err == nil {
+			t.Errorf("Parse(%q) succeeded", path)
+		}
+	}
+}
+
+func TestPathRefusesHostileUsers(t *testing.T) {
+	tpl := parse(t, "/srv/%d/%n/Maildir")
+	for _, user := range []string{"../x", "a/b@c", "..@c", "a@..", "", "a", "@b", "a@", "a\x00@b", strings.Repeat("a", 256) + "@b"} {
+		if p, err := tpl.Path(user); err == nil {
+			t.Errorf("Path(%q) = %q", user, p)
+		}
+	}
+	if p, err := tpl.Path("x@y@z"); err != nil || p != "/srv/z/x@y/Maildir" {
+		t.Errorf("Path = %q, %v", p, err)
+	}
+}
+
+// A link that the operator made is followed, one that a user made is not.
+func TestLinks(t *testing.T) {
+	root := t.TempDir()
+	mkdirs(t, root, "home/bob/Maildir", "disk2/alice/Maildir", "home/eve")
+	link := func(target, name string) {
+		if err := os.Symlink(target, filepath.Join(root, "home", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("../disk2/alice", "alice")
+	link(filepath.Join(root, "home/bob"), "robert")
+	link("loop", "loop")
+	link("../bob/Maildir", "eve/Maildir")
+	foreign := os.Lchown(filepath.Join(root, "home/eve/Maildir"), 12345, 12345) == nil
+	got, err := discover(t, root, "home/%u/Maildir")
+	want := []string{"alice=disk2/alice/Maildir", "bob=home/bob/Maildir", "eve=home/bob/Maildir", "robert=home/bob/Maildir"}
+	var inc *mailstore.Incomplete
+	if !errors.As(err, &inc) {
+		t.Fatalf("err = %v, want the loop to be reported", err)
+	}
+	if foreign {
+		want = slices.Delete(want, 2, 3)
+		if len(inc.Problems) != 2 || !strings.Contains(inc.Problems[0].Error(), "uid 12345") {
+			t.Errorf("problems: %v", inc.Problems)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	r, err := parse(t, filepath.Join(root, "home/%u/Maildir")).OpenRoot("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if r.Name() != filepath.Join(root, "disk2/alice/Maildir") {
+		t.Errorf("root is %s", r.Name())
+	}
+}
