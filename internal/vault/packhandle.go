@@ -1,0 +1,128 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"filippo.io/age"
+
+	"salvor/internal/objstore"
+)
+
+const (
+	ageChunk   = 64 << 10      // plain bytes that age encrypts at a time
+	ageSealed  = ageChunk + 16 // the same encrypted
+	readPiece  = 4 << 20       // plain bytes decrypted at a time
+	smallPack  = 512 << 10     // packs up to this are fetched whole
+	minAgeFile = 200           // bytes of the smallest age file
+)
+
+// A packHandle reads one pack by ranges, decrypted.
+type packHandle struct {
+	mu    sync.Mutex
+	o     rangedObject
+	src   rangedReader
+	plain io.ReaderAt // nil until it was opened
+	size  int64       // of the plaintext
+	start int64       // of the first frame
+	base  int64       // of the first encrypted chunk in the object
+}
+
+func newPackHandle(st objstore.Store, o Object, cache *blockCache) *packHandle {
+	h := &packHandle{o: rangedObject{store: st, name: o.Name(), size: o.Size, cache: cache, span: 1}}
+	h.src.o = &h.o
+	return h
+}
+
+// open decrypts the header and the last chunk, and verifies what the pack says
+// of itself. It does so once.
+func (h *packHandle) open(ctx context.Context, v *Vault, ids []age.Identity) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.plain != nil {
+		return nil
+	}
+	if h.o.size < minAgeFile || h.o.size > maxObject {
+		return damagef(h.o.name, "an object of %d to %d bytes, not %d", minAgeFile, maxObject, h.o.size)
+	}
+	h.src.ctx, h.src.err = ctx, nil
+	if err := h.loadEnds(ctx); err != nil {
+		return err
+	}
+	plain, size, err := age.DecryptReaderAt(&h.src, h.o.size, ids...)
+	if h.src.err != nil {
+		return h.src.err
+	}
+	if err != nil {
+		return openError(h.o.name, err)
+	}
+	chunks := max((size+ageChunk-1)/ageChunk, 1)
+	h.base = h.o.size - size - 16*chunks
+	h.size = size
+	header := make([]byte, min(256, size))
+	if _, err := plain.ReadAt(header, 0); err != nil && !errors.Is(err, io.EOF) {
+		return h.readError(0, err)
+	}
+	if err := v.checkHeader(h.o.name, ObjectPack, header); err != nil {
+		return err
+	}
+	h.start = int64(len(v.header(ObjectPack)))
+	if size < h.start+trailerSize {
+		return damagef(h.o.name, "a header and a footer")
+	}
+	h.plain = plain
+	return nil
+}
+
+// loadEnds fetches what age reads to open a file: its beginning and its last
+// chunk.
+func (h *packHandle) loadEnds(ctx context.Context) error {
+	if h.o.size <= smallPack {
+		return h.o.load(ctx, 0, h.o.size)
+	}
+	if err := h.o.load(ctx, 0, blockSize); err != nil {
+		return err
+	}
+	err := h.o.load(ctx, h.o.size-ageSealed, ageSealed)
+	h.o.last = 0 // the next request is not near to this one in any useful way
+	return err
+}
+
+// read gives n bytes of the plaintext.
+func (h *packHandle) read(ctx context.Context, off, n int64) ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if off < h.start || n < 0 || n > h.size-off {
+		return nil, &DamageError{Object: h.o.name, Offset: off, Expected: fmt.Sprintf("a plaintext of more than %d bytes", h.size)}
+	}
+	h.src.ctx, h.src.err = ctx, nil
+	b := make([]byte, n)
+	for at := int64(0); at < n; at += readPiece {
+		piece := b[at:min(at+readPiece, n)]
+		if err := h.loadPlain(ctx, off+at, int64(len(piece))); err != nil {
+			return nil, err
+		}
+		if _, err := h.plain.ReadAt(piece, off+at); err != nil && !errors.Is(err, io.EOF) {
+			return nil, h.readError(off+at, err)
+		}
+	}
+	return b, nil
+}
+
+// loadPlain fetches the encrypted chunks of a range of the plaintext.
+func (h *packHandle) loadPlain(ctx context.Context, off, n int64) error {
+	first := h.base + off/ageChunk*ageSealed
+	end := min(h.base+((off+n-1)/ageChunk+1)*ageSealed, h.o.size)
+	return h.o.load(ctx, first, end-first)
+}
+
+// readError tells damage from a store that failed.
+func (h *packHandle) readError(off int64, err error) error {
+	if h.src.err != nil {
+		return h.src.err
+	}
+	return &DamageError{Object: h.o.name, Offset: off, Expected: "bytes that age authenticates", Err: err}
+}

@@ -1,0 +1,185 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+
+	"salvor/chunk"
+)
+
+// ReaderOptions bounds a Reader's memory, in bytes.
+type ReaderOptions struct {
+	FrameCache int64 // of decoded frames; 0: 64 MiB
+	BlockCache int64 // of fetched blocks; 0: 32 MiB
+}
+
+// maxHandles is how many packs are kept open; each costs 64 KiB.
+const maxHandles = 48
+
+// A Reader gives chunks back. It is safe for concurrent use; a frame that
+// several ask for is fetched and decoded once.
+type Reader struct {
+	v    *Vault
+	ids  []age.Identity
+	dec  sync.Pool // of *zstd.Decoder
+	blox *blockCache
+
+	mu      sync.Mutex
+	frames  *lru[frameKey, []byte]
+	loading map[frameKey]*frameLoad
+	packs   *lru[chunk.ID, *packHandle]
+}
+
+type frameKey struct {
+	pack   chunk.ID
+	offset int64
+}
+
+// A frameLoad is a frame that somebody is fetching.
+type frameLoad struct {
+	done  chan struct{}
+	plain []byte
+	err   error
+}
+
+// NewReader makes a reader. With no identity it is ErrNoIdentity; whether one
+// of them opens the packs shows with the first.
+func (v *Vault) NewReader(ids []age.Identity, o ReaderOptions) (*Reader, error) {
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("read packs: %w: none was given", ErrNoIdentity)
+	}
+	if o.FrameCache <= 0 {
+		o.FrameCache = 64 << 20
+	}
+	if o.BlockCache <= 0 {
+		o.BlockCache = 32 << 20
+	}
+	return &Reader{v: v, ids: ids, blox: newBlockCache(max(o.BlockCache, 1<<20)),
+		frames: newLRU[frameKey, []byte](o.FrameCache), loading: map[frameKey]*frameLoad{},
+		packs: newLRU[chunk.ID, *packHandle](maxHandles)}, nil
+}
+
+// Chunk gives the bytes of a chunk. They are shared: the caller must not change
+// them. Data chunks are compared with their ID; message and part chunks are
+// proven by what is rebuilt from them, which is the caller's work. Damage is a
+// *DamageError.
+func (r *Reader) Chunk(ctx context.Context, l Location, ref chunk.Ref) ([]byte, error) {
+	name := Object{Kind: ObjectPack, ID: l.Pack}.Name()
+	if l.Offset < 0 || l.Size < 0 || l.Offset > l.FramePlain-l.Size {
+		return nil, fmt.Errorf("read %s: %w", ref, &DamageError{Object: name, Offset: l.FrameOffset,
+			Expected: fmt.Sprintf("a chunk of %d bytes at %d inside a frame of %d", l.Size, l.Offset, l.FramePlain)})
+	}
+	plain, err := r.frame(ctx, name, l)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", ref, err)
+	}
+	b := plain[l.Offset : l.Offset+l.Size : l.Offset+l.Size]
+	if ref.Kind == chunk.KindData && chunk.Sum(b) != ref.ID {
+		return nil, fmt.Errorf("read %s: %w", ref, &DamageError{Object: name, Offset: l.FrameOffset,
+			Expected: fmt.Sprintf("the chunk at %d of the frame", l.Offset)})
+	}
+	return b, nil
+}
+
+// frame gives a decoded frame, from memory or by loading it once for all who
+// ask.
+func (r *Reader) frame(ctx context.Context, name string, l Location) ([]byte, error) {
+	key := frameKey{l.Pack, l.FrameOffset}
+	for {
+		r.mu.Lock()
+		if b, ok := r.frames.get(key); ok {
+			r.mu.Unlock()
+			return checkPlain(name, l, b)
+		}
+		load := r.loading[key]
+		if load == nil {
+			load = &frameLoad{done: make(chan struct{})}
+			r.loading[key] = load
+			r.mu.Unlock()
+			r.load(ctx, name, key, l, load)
+			return load.plain, load.err
+		}
+		r.mu.Unlock()
+		select {
+		case <-load.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if load.err == nil {
+			return checkPlain(name, l, load.plain)
+		}
+		// The other caller's context may have ended, or its location been
+		// wrong: try for ourselves.
+	}
+}
+
+// checkPlain refuses a location that disagrees with the one by which the frame
+// was decoded.
+func checkPlain(name string, l Location, plain []byte) ([]byte, error) {
+	if int64(len(plain)) != l.FramePlain {
+		return nil, &DamageError{Object: name, Offset: l.FrameOffset, Expected: fmt.Sprintf("a frame of %d bytes, not %d", l.FramePlain, len(plain))}
+	}
+	return plain, nil
+}
+
+func (r *Reader) load(ctx context.Context, name string, key frameKey, l Location, into *frameLoad) {
+	into.plain, into.err = r.decode(ctx, name, l)
+	r.mu.Lock()
+	delete(r.loading, key)
+	if into.err == nil {
+		r.frames.put(key, into.plain, int64(len(into.plain)))
+	}
+	r.mu.Unlock()
+	close(into.done)
+}
+
+func (r *Reader) decode(ctx context.Context, name string, l Location) ([]byte, error) {
+	if l.FrameStored < 0 || l.FrameStored > maxObject || l.FramePlain < 0 || l.FramePlain > MaxChunk {
+		return nil, &DamageError{Object: name, Offset: l.FrameOffset, Expected: "a frame of sound lengths"}
+	}
+	pack, err := r.open(ctx, Object{Kind: ObjectPack, ID: l.Pack, Size: l.PackSize})
+	if err != nil {
+		return nil, err
+	}
+	stored, err := pack.read(ctx, l.FrameOffset, l.FrameStored)
+	if err != nil {
+		return nil, err
+	}
+	dec, err := r.decoder()
+	if err != nil {
+		return nil, err
+	}
+	defer r.dec.Put(dec)
+	plain, err := decodeFrame(dec, nil, stored, l.Method, l.FramePlain)
+	if errors.Is(err, ErrVersion) {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if err != nil {
+		return nil, &DamageError{Object: name, Offset: l.FrameOffset, Expected: "a " + l.Method + " frame", Err: err}
+	}
+	return plain, nil
+}
+
+func (r *Reader) decoder() (*zstd.Decoder, error) {
+	if d, ok := r.dec.Get().(*zstd.Decoder); ok {
+		return d, nil
+	}
+	return newDecoder()
+}
+
+// open gives the handle of a pack, whose header was verified.
+func (r *Reader) open(ctx context.Context, o Object) (*packHandle, error) {
+	r.mu.Lock()
+	h, ok := r.packs.get(o.ID)
+	if !ok || h.o.size != o.Size {
+		h = newPackHandle(r.v.store, o, r.blox)
+		r.packs.put(o.ID, h, 1)
+	}
+	r.mu.Unlock()
+	return h, h.open(ctx, r.v, r.ids)
+}
