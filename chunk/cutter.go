@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"slices"
 )
 
 // Message is what Cut makes of a message. Recipe is the caller's; Parts and
@@ -32,8 +33,12 @@ type Part struct {
 // the like become parts too. It keeps message chunks small, whatever comes.
 const maxSkeleton = 1 << 20
 
-// Cutter cuts messages and parts. It keeps its buffers, some megabytes after
-// long messages, from one call to the next, and is not for concurrent use.
+// keepBuffer is how much memory a Cutter keeps between messages for the LF
+// form and decoded parts.
+const keepBuffer = 4 << 20
+
+// Cutter cuts messages and parts. It keeps up to some 8 MiB of buffers from
+// one call to the next, and is not for concurrent use.
 type Cutter struct {
 	params   Params
 	splitter splitter
@@ -64,14 +69,31 @@ func NewCutter(p Params) (*Cutter, error) {
 
 // Cut takes the stored bytes of one message, whatever they are.
 func (c *Cutter) Cut(stored []byte) *Message {
+	return c.CutUnless(stored, func(*Message) bool { return false })
+}
+
+// CutUnless is Cut for callers who may hold the message already. It asks
+// known, with a Message that lacks Recipe, Parts and Header; they stay empty
+// when the answer is yes, which saves half of the work.
+func (c *Cutter) CutUnless(stored []byte, known func(*Message) bool) *Message {
+	if len(stored) < keepBuffer && cap(c.lf)+cap(c.decoded) > keepBuffer {
+		c.lf, c.decoded = nil, nil
+	}
 	m := &Message{StoredSize: int64(len(stored))}
 	lf, ends := ToLF(c.lf[:0], stored)
-	if ends != EndsLF && len(lf) != len(stored) {
+	if len(lf) != len(stored) {
 		c.lf = lf
 	}
 	m.LineEnds = ends
 	c.sums(m, stored)
+	if !known(m) {
+		c.complete(m, lf)
+	}
+	return m
+}
 
+// complete sets Recipe, Parts and Header.
+func (c *Cutter) complete(m *Message, lf []byte) {
 	c.scanner.scan(lf)
 	c.assemble(lf, c.scanner.leaves)
 	m.Recipe = c.recipe(lf)
@@ -81,8 +103,7 @@ func (c *Cutter) Cut(stored []byte) *Message {
 		m.Recipe = c.recipe(lf)
 	}
 	m.Parts = c.parts
-	m.Header = lf[:c.scanner.header]
-	return m
+	m.Header = lf[:min(c.scanner.header, maxHeader)]
 }
 
 // Split cuts a part by content; the pieces are slices of part, and the list
@@ -114,7 +135,7 @@ func (c *Cutter) sums(m *Message, stored []byte) {
 // enough, skeleton between them.
 func (c *Cutter) assemble(lf []byte, leaves []leaf) {
 	c.segments, c.literals, c.parts = c.segments[:0], c.literals[:0], c.parts[:0]
-	c.decoded, c.skeleton = c.decoded[:0], 0
+	c.decoded, c.skeleton = slices.Grow(c.decoded[:0], decodedRoom(leaves)), 0
 	pos := 0
 	for _, l := range leaves {
 		if l.base64 {
@@ -124,6 +145,18 @@ func (c *Cutter) assemble(lf []byte, leaves []leaf) {
 		}
 	}
 	c.literal(lf, pos, len(lf))
+}
+
+// decodedRoom is how much the base64 leaves decode to at most. The decoder
+// writes up to two bytes too many.
+func decodedRoom(leaves []leaf) int {
+	n := 0
+	for _, l := range leaves {
+		if l.base64 {
+			n += (l.end-l.start)/4*3 + 2
+		}
+	}
+	return n
 }
 
 // rawLeaf makes a part of lf[start:end] if that is long enough, and gives up
@@ -144,7 +177,7 @@ func (c *Cutter) base64Leaf(lf []byte, pos int, l leaf) int {
 	if len(body) < c.params.Inline {
 		return pos
 	}
-	run := c.decode(c.room(len(body)), body)
+	run := c.decode(c.decoded[len(c.decoded):], body)
 	if len(run.data) < c.params.Inline {
 		return c.rawLeaf(lf, pos, l.start, l.end)
 	}
@@ -152,17 +185,6 @@ func (c *Cutter) base64Leaf(lf []byte, pos int, l leaf) int {
 	c.literal(lf, pos, l.start+run.start)
 	c.part(segment{kind: segmentBase64, width: int64(run.width)}, run.data)
 	return c.rawLeaf(lf, l.start+run.end, l.start+run.end, l.end)
-}
-
-// room gives the free end of the buffer for decoded parts, with place for
-// what n digits decode to. Parts that lie in an older buffer stay there.
-func (c *Cutter) room(n int) []byte {
-	const slack = 8
-	need := n/4*3 + slack
-	if cap(c.decoded)-len(c.decoded) < need {
-		c.decoded = make([]byte, 0, max(need, 2*cap(c.decoded)))
-	}
-	return c.decoded[len(c.decoded):]
 }
 
 // literal makes skeleton of lf[start:end], or a part when there is too much

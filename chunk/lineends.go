@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -43,22 +44,25 @@ func ToLF(dst, stored []byte) (lf []byte, ends LineEnds) {
 		return stored, EndsLF
 	}
 	var runs runList
-	lf = dst
-	for len(stored) > 0 {
-		i := bytes.IndexByte(stored, '\n')
+	lf = slices.Grow(dst, len(stored))
+	for rest := stored; len(rest) > 0; {
+		i := bytes.IndexByte(rest, '\n')
 		if i < 0 {
-			lf = append(lf, stored...)
+			lf = append(lf, rest...)
 			break
 		}
-		crlf := i > 0 && stored[i-1] == '\r'
+		crlf := i > 0 && rest[i-1] == '\r'
 		runs.add(crlf)
 		if crlf {
-			lf = append(lf, stored[:i-1]...)
+			lf = append(lf, rest[:i-1]...)
 		} else {
-			lf = append(lf, stored[:i]...)
+			lf = append(lf, rest[:i]...)
 		}
 		lf = append(lf, '\n')
-		stored = stored[i+1:]
+		rest = rest[i+1:]
+	}
+	if len(lf)-len(dst) == len(stored) {
+		lf = stored
 	}
 	return lf, runs.ends()
 }
@@ -200,6 +204,7 @@ func appendLine(dst, line []byte, crlf bool) []byte {
 // ToWire appends the wire form of an LF form to dst: every LF becomes CRLF.
 // Do not use it on stored bytes, where lines may end in CRLF already.
 func ToWire(dst, lf []byte) []byte {
+	dst = slices.Grow(dst, len(lf)+bytes.Count(lf, []byte{'\n'}))
 	for {
 		i := bytes.IndexByte(lf, '\n')
 		if i < 0 {

@@ -42,11 +42,11 @@ const (
 func DefaultParams() Params {
 	return Params{
 		Polynomial: defaultPolynomial,
-		Min:        64 << 10,
+		Min:        128 << 10,
 		Average:    256 << 10,
 		Max:        1 << 20,
-		Whole:      128 << 10,
-		Inline:     512,
+		Whole:      256 << 10,
+		Inline:     768,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"hash"
+	"sync"
 )
 
 // hashBlock is how much is hashed at a time: small enough that the second
@@ -16,10 +17,14 @@ const hashBuffer = 2*hashBlock + len("\r\n")
 // WireSums gives the identity of stored bytes: SHA-256, SHA-1 and size of
 // their wire form, without building the wire form in memory.
 func WireSums(stored []byte) (id ID, sum SHA1, size int64) {
-	h := NewWireHasher()
+	h := hashers.Get().(*WireHasher)
+	defer hashers.Put(h)
+	h.Reset()
 	h.write(stored)
 	return h.Sums()
 }
+
+var hashers = sync.Pool{New: func() any { return NewWireHasher() }}
 
 // WireHasher is an io.Writer that takes stored bytes, in pieces of any size,
 // and gives the identity of their wire form. It is not for concurrent use.
@@ -28,6 +33,7 @@ type WireHasher struct {
 	size         int64
 	buf          []byte // wire form not yet hashed
 	cr           bool   // the last byte taken was a CR
+	noSHA1       bool
 }
 
 // NewWireHasher makes one that has taken nothing yet.
@@ -39,7 +45,7 @@ func NewWireHasher() *WireHasher {
 func (h *WireHasher) Reset() {
 	h.sha256.Reset()
 	h.sha1.Reset()
-	h.size, h.buf, h.cr = 0, h.buf[:0], false
+	h.size, h.buf, h.cr, h.noSHA1 = 0, h.buf[:0], false, false
 }
 
 // Write takes the next stored bytes. It never fails.
@@ -109,7 +115,7 @@ func (h *WireHasher) flushFull() {
 func (h *WireHasher) flush() {
 	h.size += int64(len(h.buf))
 	h.sha256.Write(h.buf)
-	if h.sha1 != nil {
+	if !h.noSHA1 {
 		h.sha1.Write(h.buf)
 	}
 	h.buf = h.buf[:0]
@@ -130,7 +136,10 @@ func (h *WireHasher) writeWire(wire []byte) {
 // wireID is the SHA-256 of the wire form of an LF form. A WireHasher's Write
 // would be wrong here: a CR before an LF of the LF form is one of its own.
 func wireID(lf []byte) (id ID) {
-	h := &WireHasher{sha256: sha256.New(), buf: make([]byte, 0, hashBuffer)}
+	h := hashers.Get().(*WireHasher)
+	defer hashers.Put(h)
+	h.Reset()
+	h.noSHA1 = true
 	for {
 		i := bytes.IndexByte(lf, '\n')
 		if i < 0 {
