@@ -8,6 +8,7 @@ import (
 
 	"salvor/internal/objstore/dir"
 	"salvor/internal/objstore/object"
+	"salvor/internal/objstore/s3"
 )
 
 // Options says how Open opens. The zero value opens what exists.
@@ -26,6 +27,13 @@ var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 // none; ErrNotExist when the directory or bucket is not there and o.Create is
 // not set.
 func Open(ctx context.Context, url string, o Options) (Store, error) {
+	if strings.HasPrefix(url, "s3:") {
+		s, err := s3.Open(ctx, url, s3.Options{Create: o.Create, CredentialsFile: o.CredentialsFile})
+		if err != nil {
+			return nil, err // and not an interface that holds a nil store
+		}
+		return s, nil
+	}
 	path := url
 	if rest, ok := strings.CutPrefix(url, "file:"); ok {
 		path = rest
@@ -38,5 +46,9 @@ func Open(ctx context.Context, url string, o Options) (Store, error) {
 	} else if s := scheme.FindString(url); s != "" {
 		return nil, fmt.Errorf("open store: %w: unknown kind %q; hint: give a directory or s3://BUCKET/PREFIX", object.ErrURL, s)
 	}
-	return dir.Open(ctx, path, dir.Options{Create: o.Create})
+	s, err := dir.Open(ctx, path, dir.Options{Create: o.Create})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
