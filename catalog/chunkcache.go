@@ -1,0 +1,195 @@
+package catalog
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"salvor/chunk"
+)
+
+// chunkRow is where a chunk lies and how many contents or parts need it.
+type chunkRow struct {
+	ref                 chunk.Ref
+	id                  int64
+	frame, offset, size int64
+	refs                int64
+	state               chunkState
+}
+
+type chunkState byte
+
+const (
+	chunkClean chunkState = iota // as in the file
+	chunkDirty                   // in the file, changed since
+	chunkFresh                   // not in the file yet
+	chunkGone                    // removed
+)
+
+// maxCached bounds the cache, some 4 MB.
+const maxCached = 16 << 10
+
+// chunkCache holds the chunk rows that a transaction worked with last and
+// writes them back in one go. A new message's chunks are added, found again and
+// counted within a short time: this makes one statement of all that.
+type chunkCache struct {
+	t     *Tx
+	index map[chunk.Ref]int
+	rows  []chunkRow
+	todo  int // rows to be written, at most
+}
+
+func newChunkCache(t *Tx) *chunkCache {
+	return &chunkCache{t: t, index: make(map[chunk.Ref]int, 1024)}
+}
+
+// find gives the row of ref, nil when there is none. It is valid, and may be
+// changed with touch, until the next call of find, add or flush.
+func (k *chunkCache) find(ref chunk.Ref) (*chunkRow, error) {
+	if i, ok := k.index[ref]; ok {
+		if k.rows[i].state == chunkGone {
+			return nil, nil
+		}
+		return &k.rows[i], nil
+	}
+	r, found, err := k.t.w.readChunk(ref)
+	if err != nil || !found {
+		return nil, err
+	}
+	return k.keep(r)
+}
+
+// add makes a new row.
+func (k *chunkCache) add(r chunkRow) (*chunkRow, error) {
+	r.id, r.state = k.t.nextRow, chunkFresh
+	k.t.nextRow++
+	return k.keep(r)
+}
+
+func (k *chunkCache) keep(r chunkRow) (*chunkRow, error) {
+	if len(k.rows) >= maxCached {
+		if err := k.flush(); err != nil {
+			return nil, err
+		}
+		clear(k.index)
+		k.rows = k.rows[:0]
+	}
+	if r.state == chunkFresh {
+		k.todo++
+	}
+	k.index[r.ref] = len(k.rows)
+	k.rows = append(k.rows, r)
+	return &k.rows[len(k.rows)-1], nil
+}
+
+func (k *chunkCache) touch(r *chunkRow) {
+	if r.state == chunkClean {
+		r.state = chunkDirty
+		k.todo++
+	}
+}
+
+// drop removes the row from the file.
+func (k *chunkCache) drop(r *chunkRow) error {
+	was := r.state
+	r.state = chunkGone
+	if was == chunkFresh {
+		return nil
+	}
+	return k.t.w.prep("DELETE FROM chunk WHERE id = ?").int(r.id).run()
+}
+
+// flush writes the rows in the order of their ids, which is the cheapest for
+// the table.
+func (k *chunkCache) flush() error {
+	if k.todo == 0 {
+		return nil
+	}
+	var todo []int
+	for i := range k.rows {
+		if s := k.rows[i].state; s == chunkDirty || s == chunkFresh {
+			todo = append(todo, i)
+		}
+	}
+	slices.SortFunc(todo, func(a, b int) int { return cmp.Compare(k.rows[a].id, k.rows[b].id) })
+	for _, i := range todo {
+		if err := k.t.w.writeChunk(&k.rows[i]); err != nil {
+			return err
+		}
+		k.rows[i].state = chunkClean
+	}
+	k.todo = 0
+	return nil
+}
+
+func splitID(id chunk.ID) (head int64, tail []byte) {
+	return int64(binary.BigEndian.Uint64(id[:8])), id[8:]
+}
+
+func joinID(head int64, tail row, col int) (id chunk.ID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(head))
+	tail.s.ColumnBytes(col, id[8:])
+	return id
+}
+
+func (c *conn) readChunk(ref chunk.Ref) (r chunkRow, found bool, err error) {
+	head, tail := splitID(ref.ID)
+	found, err = c.prep("SELECT id, frame, offset, size, refs FROM chunk WHERE head = ? AND tail = ? AND kind = ?").
+		int(head).blob(tail).int(int64(ref.Kind)).
+		one(func(q row) {
+			r = chunkRow{ref: ref, id: q.int(0), frame: q.int(1), offset: q.int(2), size: q.int(3), refs: q.int(4)}
+		})
+	return r, found, err
+}
+
+// refOf gives the name of the chunk with this row id.
+func (c *conn) refOf(id int64) (ref chunk.Ref, found bool, err error) {
+	found, err = c.prep("SELECT kind, head, tail FROM chunk WHERE id = ?").int(id).
+		one(func(q row) {
+			ref = chunk.Ref{Kind: chunk.Kind(q.int(0)), ID: joinID(q.int(1), q, 2)}
+		})
+	return ref, found, err
+}
+
+func (c *conn) writeChunk(r *chunkRow) error {
+	if r.state == chunkDirty {
+		return c.prep("UPDATE chunk SET frame = ?, offset = ?, size = ?, refs = ? WHERE id = ?").
+			int(r.frame).int(r.offset).int(r.size).int(r.refs).int(r.id).run()
+	}
+	head, tail := splitID(r.ref.ID)
+	return c.prep("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)").
+		int(r.id).int(int64(r.ref.Kind)).int(head).blob(tail).
+		int(r.frame).int(r.offset).int(r.size).int(r.refs).run()
+}
+
+// chunk finds a chunk: through the cache of a transaction, where there is one.
+func (c *conn) chunk(ref chunk.Ref) (r chunkRow, found bool, err error) {
+	if c.cache == nil {
+		return c.readChunk(ref)
+	}
+	if i, ok := c.cache.index[ref]; ok {
+		r = c.cache.rows[i]
+		return r, r.state != chunkGone, nil
+	}
+	return c.readChunk(ref)
+}
+
+// standing gives the chunks that stand in the frame now, by offset. The frame's
+// list also has ids of chunks that have left since.
+func (c *conn) standing(f frameRow) (rows []chunkRow, err error) {
+	for _, id := range f.chunks {
+		_, err := c.prep("SELECT kind, head, tail, offset, size, refs FROM chunk WHERE id = ? AND frame = ?").int(id).int(f.id).
+			one(func(q row) {
+				rows = append(rows, chunkRow{ref: chunk.Ref{Kind: chunk.Kind(q.int(0)), ID: joinID(q.int(1), q, 2)},
+					id: id, frame: f.id, offset: q.int(3), size: q.int(4), refs: q.int(5)})
+			})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(rows, func(a, b chunkRow) int {
+		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.ref.Kind, b.ref.Kind), bytes.Compare(a.ref.ID[:], b.ref.ID[:]))
+	})
+	return rows, nil
+}

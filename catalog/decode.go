@@ -1,0 +1,129 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxLine is the longest journal line that is written or read, in bytes.
+const MaxLine = 64 << 20
+
+const (
+	verbPut    = "put"
+	verbDelete = "delete"
+)
+
+// decodeLine reads one line: a row in normal form, to be put or, when del is
+// true, to be deleted (then only its key counts).
+func decodeLine(line []byte) (r Row, del bool, err error) {
+	if len(line) > MaxLine {
+		return nil, false, fmt.Errorf("line of %d bytes: the limit is %d", len(line), MaxLine)
+	}
+	var l struct {
+		Put    string          `json:"put"`
+		Delete string          `json:"delete"`
+		Row    json.RawMessage `json:"row"`
+	}
+	if err := decodeStrict(line, &l); err != nil {
+		return nil, false, err
+	}
+	name, del := l.Put, false
+	if name == "" {
+		name, del = l.Delete, true
+	} else if l.Delete != "" {
+		return nil, false, errors.New("line puts and deletes at once")
+	}
+	read, ok := readers[name]
+	if !ok {
+		return nil, false, fmt.Errorf("unknown row %q", name)
+	}
+	if r, err = read(l.Row); err != nil {
+		return nil, false, fmt.Errorf("%s row: %w", name, err)
+	}
+	if !del {
+		r, err = r.normal()
+	}
+	return r, del, err
+}
+
+var readers = map[string]func(json.RawMessage) (Row, error){
+	"user":      read[User],
+	"mailbox":   read[Mailbox],
+	"record":    read[Record],
+	"content":   read[Content],
+	"part":      read[Part],
+	"pack":      read[Pack],
+	"frame":     read[Frame],
+	"run":       read[Run],
+	"hold":      read[Hold],
+	"tombstone": read[Tombstone],
+	"ack":       read[Ack],
+	"counter":   read[Counter],
+}
+
+func read[T Row](raw json.RawMessage) (Row, error) {
+	var v T
+	if err := decodeStrict(raw, &v); err != nil {
+		return nil, err
+	}
+	if err := readTexts(&v); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// decodeStrict reads exactly one JSON object without unknown fields.
+func decodeStrict(b []byte, v any) error {
+	if b = bytes.TrimLeft(b, " \t\r\n"); len(b) == 0 || b[0] != '{' {
+		return errors.New("not a JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more than one JSON value")
+	}
+	return nil
+}
+
+// readTexts undoes appendText in all of a row's strings. v points to a row.
+func readTexts(v any) error {
+	var list []*string
+	switch r := v.(type) {
+	case *User:
+		list = []*string{&r.Name, &r.Source, &r.Partition}
+	case *Mailbox:
+		list = []*string{&r.User, &r.Name, &r.ObjectID, &r.SpecialUse, &r.State, &r.Excluded}
+	case *Record:
+		list = append(pointers(r.Flags), &r.Key, (*string)(&r.LineEnds), &r.SourceState)
+	case *Content:
+		list = []*string{&r.From, &r.To, &r.Subject, &r.MessageID}
+	case *Run:
+		list = append(append(pointers(r.Held), pointers(r.Problems)...), &r.Kind, &r.Source, &r.Clock, &r.Host)
+	case *Hold:
+		list = []*string{&r.User, &r.Reason, &r.VerdictBy}
+	case *Tombstone:
+		list = []*string{&r.User}
+	case *Ack:
+		list = []*string{&r.Attention, &r.By}
+	}
+	for _, s := range list {
+		if err := readText(s); err != nil {
+			return fmt.Errorf("string in base64: %w", err)
+		}
+	}
+	return nil
+}
+
+func pointers(list []string) []*string {
+	out := make([]*string, len(list))
+	for i := range list {
+		out[i] = &list[i]
+	}
+	return out
+}

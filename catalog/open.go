@@ -1,0 +1,231 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"salvor/chunk"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// busyTimeout is how long a writer of another process is waited for. Its
+// transaction may last for a whole backup, so waiting longer is no help.
+const busyTimeout = 10 * time.Second
+
+// maxIdle is how many read connections are kept open for later queries.
+const maxIdle = 4
+
+// Options say how to open a catalog. The zero value is right for a writer.
+type Options struct {
+	// MustExist refuses to make a new file.
+	MustExist bool
+	// CacheBytes bounds the writer's page cache; 0 means 32 MiB.
+	CacheBytes int64
+}
+
+// Catalog is an open catalog file. Its methods may be called by several
+// goroutines at once.
+type Catalog struct {
+	queries
+	path   string
+	writer *conn
+	turn   chan struct{} // holds a token while nobody writes
+
+	mu     sync.Mutex
+	idle   []*conn
+	closed bool
+}
+
+// Head is the vault's last commit that was applied. The zero Head is that of
+// an empty catalog.
+type Head struct {
+	Vault  string // the vault's id
+	Number uint64
+	Hash   chunk.ID
+}
+
+// Open opens the catalog at path and makes it, with mode 0600, when it is not
+// there. The errors to decide about are ErrNotExist, ErrSchema, ErrDamaged and
+// ErrBusy.
+func Open(path string, o Options) (*Catalog, error) {
+	c, err := openFile(path, o)
+	if err != nil {
+		return nil, wrap(err, "open catalog "+path)
+	}
+	return c, nil
+}
+
+func openFile(path string, o Options) (*Catalog, error) {
+	if err := ensureFile(path, o); err != nil {
+		return nil, err
+	}
+	cache := o.CacheBytes
+	if cache <= 0 {
+		cache = 32 << 20
+	}
+	db, err := connect(path, cache)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	c := &Catalog{path: path, writer: newConn(db), turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	c.queries = queries{c}
+	return c, nil
+}
+
+// ensureFile makes the file before SQLite does, so that it is never readable by
+// others: SQLite gives its log and index the same mode. The mode of a file that
+// was copied here by hand is narrowed. A file that is there is not opened: to
+// close it again would drop the locks that SQLite may hold on it in this
+// process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+func ensureFile(path string, o Options) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && o.MustExist:
+		return ErrNotExist
+	case errors.Is(err, fs.ErrNotExist):
+		return create(path)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: not a file", ErrDamaged)
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		if err := narrow(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// create makes an empty file, which SQLite takes for an empty database.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another process was faster, and made it in the same way
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func narrow(name string) error {
+	info, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() == 0o600 {
+		return err
+	}
+	return os.Chmod(name, 0o600)
+}
+
+// connect opens one connection. See the package comment for synchronous.
+func connect(path string, cache int64) (*sqlite.Conn, error) {
+	db, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	if err != nil {
+		return nil, err
+	}
+	db.SetBusyTimeout(busyTimeout)
+	for _, p := range []string{
+		"page_size = 8192",
+		"journal_mode = wal",
+		"synchronous = normal",
+		"secure_delete = on",
+		"trusted_schema = off",
+		fmt.Sprintf("cache_size = -%d", cache>>10),
+	} {
+		if err := sqlitex.ExecuteTransient(db, "PRAGMA "+p, nil); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return db, nil
+}
+
+// Path is the file's path, as it was given to Open.
+func (c *Catalog) Path() string { return c.path }
+
+// Close closes the file. A transaction must have ended before.
+func (c *Catalog) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	var errs []error
+	for _, r := range c.idle {
+		errs = append(errs, r.close())
+	}
+	errs = append(errs, c.writer.close())
+	return wrap(errors.Join(errs...), "close catalog "+c.path)
+}
+
+// take gives a connection to read with.
+func (c *Catalog) take() (*conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if n := len(c.idle); n > 0 {
+		r := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		return r, nil
+	}
+	db, err := connect(c.path, 4<<20)
+	if err != nil {
+		return nil, err
+	}
+	r := newConn(db)
+	if err := r.exec("PRAGMA query_only = on"); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// give takes a connection back.
+func (c *Catalog) give(r *conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.idle) >= maxIdle {
+		return r.close()
+	}
+	c.idle = append(c.idle, r)
+	return nil
+}
+
+// snapshot has fn see one state of the file, whatever is committed meanwhile.
+func (c *Catalog) snapshot(fn func(*conn) error) (err error) {
+	r, err := c.take()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.give(r)) }()
+	if err := r.exec("BEGIN"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.exec("ROLLBACK")) }()
+	return fn(r)
+}
+
+// await waits for the turn to write.
+func (c *Catalog) await(ctx context.Context) error {
+	select {
+	case <-c.turn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,138 @@
+package catalog
+
+import (
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// applicationID marks the file as a salvor catalog ("salv" in ASCII).
+const applicationID = 0x73616c76
+
+// migrations bring a catalog from schema version i to i+1. A released one is
+// never changed; a new version is a new entry.
+var migrations = []string{schema1}
+
+// schema1 is the first schema. Times are nanoseconds since 1970 in UTC, NULL
+// for never. Rows that belong to each other do so by integer ids; only user,
+// chunk, frame and pack ids are this file's own, the others come with the rows.
+//
+// chunk is what deduplication asks for each piece of each message, so its index
+// holds only the first eight bytes of the hash as an integer; the rest is
+// compared in the row. The lists of a message's and a part's pieces (parts,
+// chunks) are ids of chunk rows as varints. content.id and part.id are those
+// of their own chunk rows.
+const schema1 = `
+CREATE TABLE head (
+	one INTEGER PRIMARY KEY CHECK (one = 1),
+	vault TEXT NOT NULL, number INTEGER NOT NULL, hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE user (
+	id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+	source TEXT NOT NULL, partition TEXT NOT NULL,
+	first_run INTEGER NOT NULL, first_seen INTEGER,
+	last_run INTEGER NOT NULL, last_good INTEGER NOT NULL, last_good_at INTEGER,
+	failed INTEGER NOT NULL, gone_run INTEGER NOT NULL
+) STRICT;
+CREATE TABLE mailbox (
+	id INTEGER PRIMARY KEY, user INTEGER NOT NULL, name TEXT NOT NULL, object_id TEXT NOT NULL,
+	uid_validity INTEGER NOT NULL, uid_next INTEGER NOT NULL,
+	special_use TEXT NOT NULL, subscribed INTEGER NOT NULL, state TEXT NOT NULL,
+	first_run INTEGER NOT NULL, first_seen INTEGER,
+	failed_run INTEGER NOT NULL, gone_run INTEGER NOT NULL, gone_at INTEGER,
+	excluded TEXT NOT NULL, messages INTEGER NOT NULL
+) STRICT;
+CREATE INDEX mailbox_user ON mailbox (user, name);
+CREATE TABLE record (
+	id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, content INTEGER NOT NULL,
+	gone_run INTEGER NOT NULL, gone_at INTEGER, hold INTEGER NOT NULL, moved_to INTEGER NOT NULL,
+	first_run INTEGER NOT NULL, first_seen INTEGER, internal_date INTEGER, mod_seq INTEGER NOT NULL,
+	stored BLOB, stored_size INTEGER NOT NULL, line_ends TEXT NOT NULL,
+	flags BLOB NOT NULL, key TEXT NOT NULL, source_state TEXT NOT NULL
+) STRICT;
+CREATE INDEX record_mailbox ON record (mailbox, uid);
+CREATE INDEX record_content ON record (content);
+CREATE INDEX record_gone ON record (mailbox, gone_run) WHERE gone_run <> 0;
+
+CREATE TABLE content (
+	id INTEGER PRIMARY KEY, size INTEGER NOT NULL, date INTEGER, sha1 BLOB NOT NULL, parts BLOB NOT NULL,
+	sender TEXT NOT NULL, recipients TEXT NOT NULL, subject TEXT NOT NULL, message_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE part (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, chunks BLOB NOT NULL) STRICT;
+CREATE TABLE chunk (
+	id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, head INTEGER NOT NULL, tail BLOB NOT NULL,
+	frame INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, refs INTEGER NOT NULL
+) STRICT;
+CREATE INDEX chunk_head ON chunk (head);
+CREATE TABLE frame (
+	id INTEGER PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+	stored INTEGER NOT NULL, plain INTEGER NOT NULL, method TEXT NOT NULL,
+	live INTEGER NOT NULL, chunks BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX frame_pack ON frame (pack, offset);
+CREATE TABLE pack (
+	id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL,
+	number INTEGER NOT NULL, created_at INTEGER, condemned INTEGER NOT NULL, condemned_at INTEGER,
+	dead_bytes INTEGER NOT NULL, dead_since INTEGER, stored INTEGER NOT NULL, live INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE run (
+	number INTEGER PRIMARY KEY, kind TEXT NOT NULL, source TEXT NOT NULL,
+	started INTEGER, finished INTEGER, clock TEXT NOT NULL, host TEXT NOT NULL,
+	users INTEGER NOT NULL, mailboxes INTEGER NOT NULL, seen INTEGER NOT NULL, new INTEGER NOT NULL,
+	gone INTEGER NOT NULL, failed INTEGER NOT NULL, bytes_read INTEGER NOT NULL,
+	bytes_new INTEGER NOT NULL, bytes_stored INTEGER NOT NULL,
+	held BLOB NOT NULL, problems BLOB NOT NULL, partial INTEGER NOT NULL
+) STRICT;
+CREATE TABLE hold (
+	id INTEGER PRIMARY KEY, user TEXT NOT NULL, run INTEGER NOT NULL, reason TEXT NOT NULL,
+	records INTEGER NOT NULL, verdict TEXT NOT NULL, verdict_at INTEGER, verdict_by TEXT NOT NULL
+) STRICT;
+CREATE TABLE tombstone (
+	user TEXT NOT NULL, content BLOB NOT NULL,
+	last_seen INTEGER, expired_at INTEGER, until INTEGER,
+	PRIMARY KEY (user, content)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE ack (attention TEXT PRIMARY KEY, at INTEGER, by TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+// migrate brings the file to the newest schema. It refuses files of others.
+func migrate(db *sqlite.Conn) (err error) {
+	end, err := sqlitex.ImmediateTransaction(db)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	app, err := pragma(db, "application_id")
+	if err != nil {
+		return err
+	}
+	version, err := pragma(db, "user_version")
+	if err != nil {
+		return err
+	}
+	tables, err := sqlitex.ResultInt64(db.Prep("SELECT count(*) FROM sqlite_schema"))
+	switch {
+	case err != nil:
+		return err
+	case tables > 0 && app != applicationID:
+		return fmt.Errorf("%w: an SQLite file of another program", ErrDamaged)
+	case version > int64(len(migrations)):
+		return fmt.Errorf("%w: schema %d, this one knows %d", ErrSchema, version, len(migrations))
+	case version < 0 || (version == 0) != (tables == 0):
+		return fmt.Errorf("%w: schema version %d", ErrDamaged, version)
+	}
+	for ; version < int64(len(migrations)); version++ {
+		if err := sqlitex.ExecuteScript(db, migrations[version], nil); err != nil {
+			return fmt.Errorf("bring catalog to schema %d: %w", version+1, err)
+		}
+	}
+	return sqlitex.ExecuteScript(db, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version), nil)
+}
+
+func pragma(db *sqlite.Conn, name string) (int64, error) {
+	return sqlitex.ResultInt64(db.Prep("PRAGMA " + name))
+}
