@@ -37,6 +37,8 @@ var (
 	ErrRolledBack = errors.New("the vault was rolled back or replaced")
 	// ErrLocked says that somebody else holds the lease; see LockedError.
 	ErrLocked = errors.New("the vault is locked")
+	// ErrNoClock says that the store does not tell the time.
+	ErrNoClock = errors.New("the store has no clock")
 	// ErrRecipients says that recipients are malformed, or mixed in a way that
 	// age refuses.
 	ErrRecipients = errors.New("unusable recipients")

@@ -161,12 +161,12 @@ func (v *Vault) ID() string { return v.config.ID }
 // Store is where the vault lies.
 func (v *Vault) Store() objstore.Store { return v.store }
 
-// Now is the time by the store's own clock, for ages of objects; an error
+// Now is the time by the store's own clock, for ages of objects; ErrNoClock
 // where the store has none.
 func (v *Vault) Now(ctx context.Context) (time.Time, error) {
 	c, ok := v.store.(objstore.Clock)
 	if !ok {
-		return time.Time{}, errors.New("the store has no clock")
+		return time.Time{}, ErrNoClock
 	}
 	return c.Now(ctx)
 }

@@ -1,0 +1,250 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"salvor/catalog"
+	"salvor/chunk"
+	"salvor/internal/mailstore"
+	"salvor/internal/vault"
+)
+
+// The keeper stores what the workers read. It runs in one goroutine; only has
+// and part are called by others. Rows that refer to chunks go through the
+// packer's After, so that they are written once the chunks are durable; all
+// rows of one mailbox go the same way and so keep their order.
+type keeper struct {
+	r      *run
+	packer *vault.Packer
+	err    error
+}
+
+// content tells whether a message is in the vault or on its way there.
+func (k *keeper) content(id chunk.ID) (bool, error) {
+	if k.packer.Pending(chunk.Ref{Kind: chunk.KindMessage, ID: id}) {
+		return true, nil
+	}
+	return k.r.tx.HasContent(id)
+}
+
+// has tells whether a chunk is in the vault or on its way there.
+func (k *keeper) has(ref chunk.Ref) (bool, error) {
+	if k.packer.Pending(ref) {
+		return true, nil
+	}
+	return k.r.tx.HasChunk(ref)
+}
+
+// part finds a whole part, stored as one chunk or as several.
+func (k *keeper) part(id chunk.ID) (chunk.Ref, bool, error) {
+	for _, kind := range []chunk.Kind{chunk.KindData, chunk.KindPart} {
+		ref := chunk.Ref{Kind: kind, ID: id}
+		if known, err := k.has(ref); known || err != nil {
+			return ref, known, err
+		}
+	}
+	return chunk.Ref{}, false, nil
+}
+
+func (k *keeper) take(res result) error {
+	switch res.kind {
+	case boxEnd:
+		res.box.ended = true
+		return k.boxDone(res.box)
+	case userEnd:
+		res.user.ended = true
+		return k.userDone(res.user)
+	}
+	err := k.message(res)
+	res.box.done++
+	if err != nil {
+		return err
+	}
+	return k.boxDone(res.box)
+}
+
+// message stores one message that was read, or reports why it was not.
+func (k *keeper) message(res result) error {
+	switch {
+	case res.err == nil:
+	case errors.Is(res.err, mailstore.ErrVanished):
+		// Deleted or moved while we read: the next run's business. The folder
+		// is listed again then.
+		res.box.failed++
+		return nil
+	default:
+		return k.unread(res, res.err)
+	}
+	m := res.cut
+	k.r.o.Meter.Add(1, m.StoredSize)
+	k.r.tally(func(rep *Report) { rep.Bytes.Read += m.StoredSize })
+	if damage := damaged(res.msg, m); damage != nil {
+		if err := k.unread(res, damage); err != nil || res.replaces != 0 {
+			return err // the good copy stays
+		}
+	}
+	if known, err := k.content(m.ID); err != nil {
+		return err
+	} else if !known {
+		if err := k.store(m, res.pieces); err != nil {
+			return err
+		}
+	}
+	return k.record(res)
+}
+
+// unread counts and names a message that could not be backed up, and goes on.
+// What stops the whole run (a cancelled context) is no message's fault.
+func (k *keeper) unread(res result, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errMorePasses) {
+		return err
+	}
+	var p *mailstore.Problem
+	if !errors.As(err, &p) {
+		p = &mailstore.Problem{User: res.box.src.User, Mailbox: res.box.src.Name, Path: res.msg.Place, Err: err}
+	}
+	k.r.tally(func(rep *Report) {
+		rep.problem(p.Error())
+		rep.Messages.Failed++
+	})
+	res.box.failed++
+	res.box.user.unread++
+	return nil
+}
+
+// damaged compares a message with the size that its store's index promises.
+// Dovecot's zlib plugin keeps compressed files under the size of their mail.
+func damaged(msg mailstore.Message, m *chunk.Message) error {
+	if msg.Promised < 0 || msg.Promised == m.StoredSize || compressed(m.Header) {
+		return nil
+	}
+	return fmt.Errorf("damaged at the source: %d bytes, its name promises %d", m.StoredSize, msg.Promised)
+}
+
+func compressed(head []byte) bool {
+	for _, magic := range []string{"\x1f\x8b", "BZh", "\x28\xb5\x2f\xfd", "\xfd7zXZ"} {
+		if bytes.HasPrefix(head, []byte(magic)) {
+			return true
+		}
+	}
+	return false
+}
+
+// store hands a new content's chunks to the packer, and its rows after them.
+func (k *keeper) store(m *chunk.Message, pieces []piece) error {
+	k.r.tally(func(rep *Report) { rep.Bytes.New += m.StoredSize })
+	refs := make([]chunk.Ref, 0, len(pieces))
+	var parts []catalog.Row
+	for i, p := range pieces {
+		ref, known, err := k.part(p.id)
+		if err != nil {
+			return err
+		}
+		if !known && p.chunks == nil {
+			return fmt.Errorf("part %s of message %s disappeared from the catalog while it was used", m.Parts[i].ID, m.ID)
+		}
+		if !known {
+			if ref, err = k.piece(p); err != nil {
+				return err
+			}
+			if ref.Kind == chunk.KindPart {
+				parts = append(parts, catalog.Part{ID: p.id, Size: p.size, Chunks: p.ids})
+			}
+		}
+		refs = append(refs, ref)
+	}
+	if err := k.packer.Add(chunk.Ref{Kind: chunk.KindMessage, ID: m.ID}, m.Recipe); err != nil {
+		return err
+	}
+	content := catalog.Content{ID: m.ID, SHA1: m.SHA1, Size: m.Size, Parts: refs}
+	envelope(&content, m.Header)
+	return k.packer.After(func() error { return k.r.tx.Put(append(parts, content)...) })
+}
+
+// piece adds a new part's chunks, those that are new.
+func (k *keeper) piece(p piece) (chunk.Ref, error) {
+	if len(p.chunks) == 1 {
+		ref := chunk.Ref{Kind: chunk.KindData, ID: p.id}
+		return ref, k.packer.Add(ref, p.chunks[0])
+	}
+	for i, id := range p.ids {
+		ref := chunk.Ref{Kind: chunk.KindData, ID: id}
+		if known, err := k.has(ref); err != nil {
+			return ref, err
+		} else if known {
+			continue
+		}
+		if err := k.packer.Add(ref, p.chunks[i]); err != nil {
+			return ref, err
+		}
+	}
+	ref := chunk.Ref{Kind: chunk.KindPart, ID: p.id}
+	return ref, k.packer.Add(ref, chunk.EncodePartList(p.ids, p.size))
+}
+
+// record writes the message's record. A file that was replaced in place is a
+// new message, and the old one is gone.
+func (k *keeper) record(res result) error {
+	m, r := res.cut, k.r
+	rec := catalog.Record{Mailbox: res.box.row.ID, UID: uint32(res.msg.UID), Key: res.msg.Key, Content: m.ID, Stored: m.Stored,
+		StoredSize: m.StoredSize, LineEnds: m.LineEnds, Flags: res.msg.Flags, InternalDate: res.msg.InternalDate,
+		ModSeq: res.msg.ModSeq, SourceState: res.msg.State, FirstRun: r.number, FirstSeen: r.clock.Now}
+	if res.replaces != 0 {
+		old, err := r.recordOf(res.replaces)
+		if err != nil {
+			return err
+		}
+		if old.Content == rec.Content {
+			rec.ID, rec.FirstRun, rec.FirstSeen = old.ID, old.FirstRun, old.FirstSeen
+			return k.packer.After(func() error { return r.tx.Put(rec) })
+		}
+		if err := k.packer.After(func() error { return r.gone(old) }); err != nil {
+			return err
+		}
+	}
+	r.tally(func(rep *Report) { rep.Messages.New++ })
+	return k.packer.After(func() (err error) {
+		if rec.ID, err = r.tx.NextID(catalog.RecordIDs); err != nil {
+			return err
+		}
+		return r.tx.Put(rec)
+	})
+}
+
+// boxDone writes the mailbox's row once all of its messages are safe: with its
+// state when nothing failed, so that the next run may skip it.
+func (k *keeper) boxDone(b *boxState) error {
+	if !b.ended || b.done < b.jobs {
+		return nil
+	}
+	row := b.row
+	if b.failed == 0 && row.FailedRun != k.r.number {
+		row.State = b.src.State
+	}
+	b.user.done++
+	if err := k.packer.After(func() error { return k.r.tx.Put(row) }); err != nil {
+		return err
+	}
+	return k.userDone(b.user)
+}
+
+// userDone writes the user's row once all of the user's mailboxes are done.
+func (k *keeper) userDone(u *userState) error {
+	if !u.ended || u.done < u.boxes {
+		return nil
+	}
+	row := u.row
+	row.Failed = u.failed + u.unread
+	if u.unlisted {
+		row.Failed++
+	} else {
+		row.LastRun = u.run
+	}
+	if row.Failed == 0 {
+		row.LastGood, row.LastGoodAt = u.run, k.r.clock.Now
+	}
+	return k.packer.After(func() error { return k.r.tx.Put(row) })
+}

@@ -1,0 +1,243 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"salvor/chunk"
+	"salvor/internal/mailstore"
+	"salvor/internal/vault"
+)
+
+type jobKind int
+
+const (
+	readMessage jobKind = iota
+	boxEnd              // all of the mailbox's messages were submitted
+	userEnd             // all of the user's mailboxes were
+)
+
+// A job is a message to be read, or the end of a mailbox or user.
+type job struct {
+	kind     jobKind
+	box      *boxState
+	user     *userState
+	msg      mailstore.Message
+	replaces int64 // the record whose file changed; 0 for a new message
+}
+
+// A result is a job done.
+type result struct {
+	job
+	err error // why the message could not be read
+	// cut is nil when the content is already in the vault, see known.
+	cut    *chunk.Message
+	pieces []piece
+	cutter *chunk.Cutter // to be given back when cut was used
+	weight int64
+}
+
+// A piece is a part of a cut message: data chunks that the vault may lack.
+type piece struct {
+	id     chunk.ID
+	size   int64
+	chunks [][]byte   // nil when the part is known
+	ids    []chunk.ID // of chunks, when there are several
+}
+
+// memoryBudget bounds the bytes of messages that are held at the same time; a
+// larger message goes alone.
+const memoryBudget = 64 << 20
+
+// pipeline is the running part of a pass: workers and the keeper.
+type pipeline struct {
+	r       *run
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	jobs    chan job
+	results chan result
+	cutters chan *chunk.Cutter
+	budget  *budget
+	workers sync.WaitGroup
+	kept    chan struct{} // closed when the keeper is done
+	keeper  *keeper
+}
+
+func (r *run) startPipeline(ctx context.Context, packer *vault.Packer) (*pipeline, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &pipeline{r: r, ctx: ctx, cancel: cancel,
+		jobs: make(chan job, 256), results: make(chan result, r.o.Workers),
+		cutters: make(chan *chunk.Cutter, r.o.Workers+2), budget: newBudget(memoryBudget), kept: make(chan struct{})}
+	p.keeper = &keeper{r: r, packer: packer}
+	for range cap(p.cutters) {
+		c, err := chunk.NewCutter(r.change.Cutting())
+		if err != nil {
+			cancel(nil)
+			return nil, err
+		}
+		p.cutters <- c
+	}
+	for range r.o.Workers {
+		p.workers.Add(1)
+		go p.work()
+	}
+	go p.keep()
+	return p, nil
+}
+
+// submit is the scan's door into the pipeline.
+func (p *pipeline) submit(ctx context.Context, j job) error {
+	select {
+	case p.jobs <- j:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// finish waits until everything that was submitted is done and returns the
+// first error: the scan's own, or what stopped the pipeline.
+func (p *pipeline) finish(scanErr error) error {
+	close(p.jobs)
+	p.workers.Wait()
+	close(p.results)
+	<-p.kept
+	defer p.cancel(nil)
+	if p.keeper.err != nil {
+		return p.keeper.err
+	}
+	return scanErr
+}
+
+func (p *pipeline) work() {
+	defer p.workers.Done()
+	for j := range p.jobs {
+		res := result{job: j}
+		if j.kind == readMessage {
+			res = p.read(j)
+		}
+		p.results <- res
+	}
+}
+
+func (p *pipeline) keep() {
+	defer close(p.kept)
+	for res := range p.results {
+		if p.keeper.err == nil {
+			if err := p.keeper.take(res); err != nil {
+				p.keeper.err = err
+				p.cancel(err)
+			}
+		}
+		if res.cutter != nil {
+			p.cutters <- res.cutter
+		}
+		p.budget.give(res.weight)
+	}
+}
+
+// read opens, reads and cuts one message.
+func (p *pipeline) read(j job) result {
+	res := result{job: j}
+	if err := p.r.o.Pace.Wait(p.ctx, 1, max(j.msg.Size, 0)); err != nil {
+		res.err = err
+		return res
+	}
+	// Raw, LF form and decoded parts are in memory at the same time.
+	res.weight = p.budget.take(3 * max(j.msg.Size, 0))
+	stored, err := p.content(j)
+	if err != nil {
+		res.err = err
+		return res
+	}
+	select {
+	case res.cutter = <-p.cutters:
+	case <-p.ctx.Done():
+		res.err = context.Cause(p.ctx)
+		return res
+	}
+	res.cut = res.cutter.Cut(stored)
+	res.pieces, res.err = p.split(res.cutter, res.cut)
+	return res
+}
+
+func (p *pipeline) content(j job) ([]byte, error) {
+	if err := p.ctx.Err(); err != nil {
+		return nil, context.Cause(p.ctx)
+	}
+	f, err := p.r.o.Source.Open(p.ctx, j.box.src, j.msg)
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	if j.msg.Size > 0 {
+		buf.Grow(int(min(j.msg.Size, memoryBudget)) + bytes.MinRead)
+	}
+	_, err = io.Copy(&buf, f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// split cuts the parts that the vault does not have. Another worker may be
+// about to store the same part; the keeper looks again.
+func (p *pipeline) split(c *chunk.Cutter, m *chunk.Message) ([]piece, error) {
+	known, err := p.keeper.content(m.ID)
+	if err != nil || known {
+		return nil, err
+	}
+	pieces := make([]piece, len(m.Parts))
+	for i, part := range m.Parts {
+		pieces[i] = piece{id: part.ID, size: int64(len(part.Data))}
+		if _, known, err := p.keeper.part(part.ID); err != nil {
+			return nil, err
+		} else if known {
+			continue
+		}
+		pieces[i].chunks = c.Split(part.Data)
+		if len(pieces[i].chunks) > 1 {
+			for _, ch := range pieces[i].chunks {
+				pieces[i].ids = append(pieces[i].ids, chunk.Sum(ch))
+			}
+		}
+	}
+	return pieces, nil
+}
+
+// budget is a counting semaphore over bytes.
+type budget struct {
+	mu   sync.Mutex
+	cond sync.Cond
+	free int64
+	size int64
+}
+
+func newBudget(size int64) *budget {
+	b := &budget{free: size, size: size}
+	b.cond.L = &b.mu
+	return b
+}
+
+// take waits for n bytes, at most the whole budget, and says how many it took.
+func (b *budget) take(n int64) int64 {
+	n = min(n, b.size)
+	b.mu.Lock()
+	for b.free < n {
+		b.cond.Wait()
+	}
+	b.free -= n
+	b.mu.Unlock()
+	return n
+}
+
+func (b *budget) give(n int64) {
+	b.mu.Lock()
+	b.free += n
+	b.mu.Unlock()
+	b.cond.Broadcast()
+}

@@ -1,0 +1,40 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"salvor/internal/vault"
+)
+
+// raceRetries bounds how often a writer starts over after another writer took
+// its commit number. The lease makes even one rare.
+const raceRetries = 3
+
+// Exclusive takes the vault's writer lease, brings the catalog to the vault's
+// head and runs fn; it starts over when fn lost the race for its commit
+// number. The lease only saves work: safety rests on the numbers.
+func (h *History) Exclusive(ctx context.Context, purpose string, fn func(context.Context) error) (err error) {
+	if h.Host == nil {
+		return ErrNoWriter
+	}
+	lease, err := h.Vault.Acquire(ctx, vault.LeaseOptions{Purpose: purpose, Host: h.Host.Host()})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// A lease that could not be released runs out by itself.
+		if rerr := lease.Release(context.WithoutCancel(ctx)); rerr != nil && err != nil {
+			err = errors.Join(err, fmt.Errorf("release the lease: %w", rerr))
+		}
+	}()
+	for try := 0; ; try++ {
+		if _, err = h.Follow(ctx); err != nil {
+			return err
+		}
+		if err = fn(ctx); !errors.Is(err, vault.ErrLostRace) || try == raceRetries {
+			return err
+		}
+	}
+}

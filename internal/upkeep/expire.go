@@ -1,0 +1,95 @@
+package upkeep
+
+import (
+	"context"
+
+	"salvor/catalog"
+	"salvor/internal/retention"
+)
+
+// expireBatch bounds how many records are held in memory between deletions.
+const expireBatch = 4096
+
+// expire removes records whose time is over, contents that nothing holds any
+// more, and mailboxes, users and tombstones that have nothing left.
+func (p *pruner) expire(ctx context.Context) error {
+	before, err := contentBytes(ctx, p.tx)
+	if err != nil {
+		return err
+	}
+	for {
+		batch, err := p.expired(ctx)
+		if err != nil {
+			return err
+		}
+		for _, rec := range batch {
+			if err := p.expireRecord(rec); err != nil {
+				return err
+			}
+		}
+		if len(batch) < expireBatch {
+			break
+		}
+	}
+	after, err := contentBytes(ctx, p.tx)
+	if err != nil {
+		return err
+	}
+	p.report.ExpiredBytes = before - after
+	return p.tidy(ctx)
+}
+
+// expired collects the next records whose time is over.
+func (p *pruner) expired(ctx context.Context) ([]catalog.Expiring, error) {
+	var batch []catalog.Expiring
+	err := p.tx.Expiring(ctx, p.now, func(e *catalog.Expiring) error {
+		s := retention.Sightings{GoneRun: e.GoneRun, ListedRun: e.UserLastRun, FailedRun: e.MailboxFailedRun}
+		if p.o.Policy.Retention.Expired(e.User, *e.GoneAt, p.now, s) {
+			batch = append(batch, *e)
+		}
+		if len(batch) == expireBatch {
+			return catalog.ErrStop
+		}
+		return nil
+	})
+	return batch, err
+}
+
+// expireRecord removes a record, and its content when it was the last. A
+// tombstone remembers what its user deleted, unless the message only moved or
+// the user has it elsewhere.
+func (p *pruner) expireRecord(e catalog.Expiring) error {
+	if err := dropRecord(p.tx, e.Record); err != nil {
+		return err
+	}
+	p.report.Expired++
+	if e.MovedTo != 0 {
+		return nil
+	}
+	has, err := p.tx.UserHas(e.User, e.Content)
+	if err != nil || has {
+		return err
+	}
+	return p.tx.Put(catalog.Tombstone{User: e.User, Content: e.Content, LastSeen: *e.GoneAt, ExpiredAt: p.now,
+		Until: p.now.Add(p.o.Policy.tombstones())})
+}
+
+// tidy removes what is left of removed mailboxes and users once their mail has
+// expired, and tombstones that are over or void.
+func (p *pruner) tidy(ctx context.Context) error {
+	var rows []catalog.Row
+	err := p.tx.Leftovers(ctx, p.now, func(r catalog.Row) error {
+		rows = append(rows, r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return p.tx.Delete(rows...)
+}
+
+// contentBytes is the size of all contents that the catalog holds.
+func contentBytes(ctx context.Context, tx *catalog.Tx) (int64, error) {
+	s, err := tx.Stats(ctx)
+	return s.ContentBytes, err
+}
