@@ -18,7 +18,7 @@ import (
 // An event is a line of `go test -json`; see `go doc test2json`.
 type event struct {
 	Action, Package, Test, Output, ImportPath, FailedBuild string
-	Elapsed                                                 float64
+	Elapsed                                                float64
 }
 
 type report struct {
