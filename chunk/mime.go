@@ -25,7 +25,8 @@ type scanner struct {
 	open     []multipart
 	leaves   []leaf
 	entities int
-	header   int // where the message's own header ends
+	header   int  // where the message's own header ends
+	inner    bool // the next entity is what a message/rfc822 holds
 }
 
 type multipart struct {
@@ -43,7 +44,7 @@ type delimiter struct {
 // scan finds the leaves of lf, in their order and not overlapping, and leaves
 // them in s.leaves.
 func (s *scanner) scan(lf []byte) {
-	s.lf, s.open, s.leaves, s.entities, s.header = lf, s.open[:0], s.leaves[:0], 0, 0
+	s.lf, s.open, s.leaves, s.entities, s.header, s.inner = lf, s.open[:0], s.leaves[:0], 0, 0, false
 	for pos := 0; pos < len(lf); {
 		if s.entities++; s.entities > maxEntities {
 			s.leaf(pos, len(lf), false)
@@ -64,11 +65,12 @@ func (s *scanner) entity(pos int) int {
 	if !h.ended && h.body >= maxHeader {
 		body = pos
 	}
-	if h.ended && !h.described && len(s.open) > 0 {
+	if h.ended && !h.described && !s.inner && len(s.open) > 0 {
 		h.message = s.open[len(s.open)-1].digest
 	}
+	s.inner = h.ended && h.message && !h.base64
 	switch {
-	case h.ended && h.message && !h.base64:
+	case s.inner:
 		return body
 	case h.ended && h.boundary != nil && len(s.open) < maxDepth:
 		s.open = append(s.open, multipart{h.boundary, h.digest})
