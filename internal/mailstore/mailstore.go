@@ -171,3 +171,25 @@ type Account interface {
 	// Close makes everything durable.
 	Close(ctx context.Context) error
 }
+
+// A Note is something about a delivery that an operator should know, although
+// no message failed.
+type Note struct {
+	User, Mailbox string
+	What          string
+	// Loss says that something could not be kept, such as a keyword.
+	Loss bool
+}
+
+// A Noter is an Account that has made notes. They are complete after Close.
+type Noter interface {
+	Notes() []Note
+}
+
+// A Looker is a Destination that can tell what a mailbox holds without making
+// an account or anything else, for dry runs.
+type Looker interface {
+	// Look calls yield like Account.Present, and not at all when the user or
+	// the mailbox is not there.
+	Look(ctx context.Context, user, mailbox string, yield func(chunk.ID) error) error
+}

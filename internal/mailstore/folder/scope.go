@@ -118,3 +118,6 @@ func wild(p, s string) bool {
 		}
 	}
 }
+
+// IsTrash tells whether a mailbox is where deleted mail goes.
+func (s *Scope) IsTrash(box mailstore.Mailbox) bool { return IsTrash(box.Name, box.SpecialUse) }

@@ -26,7 +26,7 @@ var junkNames = []string{
 	"Posta indesiderata", "Indesiderata", // Italian
 	"Lixo Eletrônico", "Lixo Electrónico", "Lixo eletrónico", "Correio Eletrónico Não Solicitado", "Publicidade não solicitada", // Portuguese
 	"Ongewenste e-mail", "Ongewenst", "Ongewenste mail", "Ongewenste reclame", // Dutch
-	"Skräppost", // Swedish
+	"Skräppost",                                                                                    // Swedish
 	"Søppelpost", "Søppel-e-post", "Uønsket", "Uønsket e-post", "Uønsket mail", "Uønskede e-mails", // Norwegian, Danish
 	"Roskaposti",               // Finnish
 	"Ruslpóstur",               // Icelandic

@@ -380,11 +380,12 @@ const inodeMark = ":"
 // files of one base name the first gets the UID. Of two lines with one base
 // name the later counts, as in Dovecot.
 func (l *lister) number() {
-	if l.a.control == nil {
+	control := l.a.controlOf(l.box.place)
+	if control == nil {
 		return
 	}
 	name := path.Join(l.box.place.control, uidlistName)
-	f, err := openFile(l.a.control, name)
+	f, err := openFile(control, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -406,7 +407,7 @@ func (l *lister) number() {
 	}
 	if err != nil && !errors.Is(err, errNoUIDList) { // that one makes the folder Lost
 		l.problems = append(l.problems, &mailstore.Problem{
-			User: l.a.user, Mailbox: l.box.place.name, Path: path.Join(l.a.control.Name(), name), Err: err,
+			User: l.a.user, Mailbox: l.box.place.name, Path: path.Join(control.Name(), name), Err: err,
 		})
 	}
 }
@@ -423,11 +424,12 @@ func (l *lister) byBase() map[string]*entry {
 }
 
 func (l *lister) keywords() *keywords {
-	if l.a.control == nil {
+	control := l.a.controlOf(l.box.place)
+	if control == nil {
 		return nil
 	}
 	name := path.Join(l.box.place.control, keywordsName)
-	f, err := openFile(l.a.control, name)
+	f, err := openFile(control, name)
 	if err == nil {
 		defer f.Close()
 		var k *keywords
@@ -437,7 +439,7 @@ func (l *lister) keywords() *keywords {
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		l.problems = append(l.problems, &mailstore.Problem{
-			User: l.a.user, Mailbox: l.box.place.name, Path: path.Join(l.a.control.Name(), name), Err: err,
+			User: l.a.user, Mailbox: l.box.place.name, Path: path.Join(control.Name(), name), Err: err,
 		})
 	}
 	return nil

@@ -48,7 +48,7 @@ func (s *Source) look(a *account, p place) (*look, error) {
 	if l.new, err = l.statDir(root, dir, p, "new"); err != nil {
 		return nil, err
 	}
-	control, err := a.sideDir(a.control, p.control, dir, root)
+	control, err := sideDir(a.controlOf(p), p.control, dir, root)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (s *Source) look(a *account, p place) (*look, error) {
 }
 
 // sideDir opens the folder's directory below CONTROL=; nil where it is missing.
-func (a *account) sideDir(side *os.Root, name string, dir *os.File, root *os.Root) (*os.File, error) {
+func sideDir(side *os.Root, name string, dir *os.File, root *os.Root) (*os.File, error) {
 	if side == nil {
 		return nil, nil
 	}
@@ -93,13 +93,13 @@ func (l *look) lookControl(a *account, p place, control *os.File) {
 	if !l.uidlist.there {
 		return
 	}
-	f, err := openFile(a.control, path.Join(p.control, uidlistName))
+	f, err := openFile(a.controlOf(p), path.Join(p.control, uidlistName))
 	if err == nil {
 		defer f.Close()
 		l.uids, err = peekUIDList(f, l.uidlist.Size)
 	}
 	if l.uidErr = err; err != nil && !errors.Is(err, errNoUIDList) {
-		l.problem(a, p, path.Join(a.control.Name(), p.control, uidlistName), err)
+		l.problem(a, p, path.Join(a.controlOf(p).Name(), p.control, uidlistName), err)
 	}
 }
 
@@ -108,7 +108,7 @@ func (l *look) lookFile(a *account, p place, control *os.File, name string, f *f
 	f.Stat_t, err = statAt(control, name)
 	f.there = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.problem(a, p, path.Join(a.control.Name(), p.control, name), err)
+		l.problem(a, p, path.Join(a.controlOf(p).Name(), p.control, name), err)
 	}
 }
 
@@ -136,11 +136,12 @@ func (l *look) statDir(root *os.Root, dir *os.File, p place, name string) (f fil
 // hasIndex tells whether Dovecot has an index of the folder, and so has seen
 // its messages.
 func (a *account) hasIndex(p place) bool {
-	if a.index == nil {
+	root := a.indexOf(p)
+	if root == nil {
 		return false
 	}
 	for _, name := range []string{"dovecot.index", "dovecot.index.log"} {
-		if _, err := a.index.Lstat(path.Join(p.index, name)); err == nil {
+		if _, err := root.Lstat(path.Join(p.index, name)); err == nil {
 			return true
 		}
 	}

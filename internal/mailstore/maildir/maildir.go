@@ -229,10 +229,10 @@ func (s *Source) with(user string, f func(*account) error) error {
 
 // A place says where a folder's directories are.
 type place struct {
-	name             string
-	dir              string // below the root, or below inbox for INBOX
-	control, index   string // below the roots of these names
-	inboxRoot, split bool
+	name           string
+	dir            string // below the root, or below inbox for INBOX
+	control, index string // below the roots of these names
+	inboxRoot      bool   // INBOX itself
 }
 
 // placeOf says where a folder is. It is the inverse of the listing's naming.
@@ -248,7 +248,21 @@ func (o *Options) placeOf(name string) place {
 		return p
 	}
 	dir := o.dirOf(name)
-	return place{name: name, dir: dir, control: dir, index: dir}
+	return o.besidesInbox(place{name: name, dir: dir, control: dir, index: dir})
+}
+
+// besidesInbox keeps a folder whose directory is called INBOX from taking the
+// uidlist that Dovecot keeps under this name for the true INBOX.
+func (o *Options) besidesInbox(p place) place {
+	if p.dir == o.inboxSide() {
+		if o.Control != nil {
+			p.control = path.Join(p.dir, "none")
+		}
+		if o.Index != nil {
+			p.index = path.Join(p.dir, "none")
+		}
+	}
+	return p
 }
 
 // inboxSide is INBOX's directory below INDEX= and CONTROL=.
@@ -272,6 +286,20 @@ func (a *account) rootOf(p place) *os.Root {
 		return a.inbox
 	}
 	return a.root
+}
+
+// controlOf is the root that a folder's uidlist and keywords lie in, nil where
+// it is missing.
+func (a *account) controlOf(p place) *os.Root { return a.besides(a.control, p) }
+
+// indexOf is the root that a folder's dovecot.index* lie in.
+func (a *account) indexOf(p place) *os.Root { return a.besides(a.index, p) }
+
+func (a *account) besides(side *os.Root, p place) *os.Root {
+	if side == a.root {
+		return a.rootOf(p)
+	}
+	return side
 }
 
 // path is the folder's path for messages to people.

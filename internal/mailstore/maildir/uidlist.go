@@ -58,8 +58,9 @@ func parseUIDHeader(line string) (uidHeader, error) {
 // uidLine is one message of a uidlist: "28 W824 S798 G... :1195330421.M8P1.vm".
 type uidLine struct {
 	uid  mailstore.UID
-	size int64 // S: bytes on disk, -1 for none
-	base []byte
+	size int64  // S: bytes on disk, -1 for none
+	base []byte // part of the line
+	rest []byte // all that follows the UID, part of the line
 }
 
 // parseUIDLine reads a line of either version (in version 1 no colon stands
@@ -68,7 +69,7 @@ func parseUIDLine(line []byte) (uidLine, bool) {
 	l := uidLine{size: -1}
 	num, rest, ok := bytes.Cut(line, []byte(" "))
 	l.uid = mailstore.UID(parseUID(string(num)))
-	if !ok || l.uid == 0 {
+	if l.rest = rest; !ok || l.uid == 0 {
 		return l, false
 	}
 	for len(rest) > 0 && rest[0] != ':' {
@@ -89,6 +90,14 @@ func parseUIDLine(line []byte) (uidLine, bool) {
 	}
 	l.base = baseOf(rest[1:])
 	return l, len(l.base) > 0
+}
+
+// textV3 is what follows the UID in version 3.
+func (l uidLine) textV3() string {
+	if bytes.IndexByte(l.rest, ':') < 0 || bytes.HasPrefix(l.rest, l.base) {
+		return ":" + string(l.base)
+	}
+	return string(l.rest)
 }
 
 // uidSummary is what a whole uidlist says beside its lines.

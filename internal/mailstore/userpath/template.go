@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"salvor/internal/mailstore/folder"
 )
 
 // A Template is a path with or without variables.
@@ -126,17 +128,28 @@ func (t *Template) String() string { return t.raw }
 // Path gives the user's path. A user name that would not give exactly one path
 // element for each variable ("../x", a domain that is missing) is an error.
 func (t *Template) Path(user string) (string, error) {
-	elems, err := t.expand(user)
+	elems, err := t.expand(user, strict)
 	if err != nil {
 		return "", err
 	}
 	return filepath.Join(append([]string{t.fixed}, elems...)...), nil
 }
 
-func (t *Template) expand(user string) ([]string, error) {
+// files says how users' names are written: as they are, if they can be.
+var files = folder.Files{Encoding: folder.UTF8}
+
+// strict gives the file name that a part of a user's name was read from.
+func strict(part string) (string, bool) {
+	return folder.UTF8.EncodeLevel(part), folder.UTF8.Roundtrip(part)
+}
+
+// lenient gives any part of a user's name a file name.
+func lenient(part string) (string, bool) { return files.Name(part), true }
+
+func (t *Template) expand(user string, write func(string) (string, bool)) ([]string, error) {
 	var out []string
 	for _, e := range t.elems {
-		s, err := e.expand(user)
+		s, err := e.expand(user, write)
 		if err != nil {
 			return nil, err
 		}
@@ -145,16 +158,22 @@ func (t *Template) expand(user string) ([]string, error) {
 	return out, nil
 }
 
-func (e element) expand(user string) (string, error) {
+func (e element) expand(user string, write func(string) (string, bool)) (string, error) {
 	var b strings.Builder
 	for _, t := range e.tokens {
-		v := t.text
-		if t.name != 0 {
-			if v = value(t.name, user); v == "" {
-				return "", fmt.Errorf("user %q has nothing to put for %%%c", user, t.name)
-			}
+		if t.name == 0 {
+			b.WriteString(t.text)
+			continue
 		}
-		b.WriteString(v)
+		v := value(t.name, user)
+		if v == "" {
+			return "", fmt.Errorf("user %q has nothing to put for %%%c", user, t.name)
+		}
+		disk, ok := write(v)
+		if !ok {
+			return "", fmt.Errorf("user %q gives no usable file name", user)
+		}
+		b.WriteString(disk)
 	}
 	s := b.String()
 	if s == "." || s == ".." || s == "" || len(s) > 255 || strings.ContainsAny(s, "/\x00") {
@@ -208,11 +227,11 @@ func (e element) match(name string, b binding) (binding, bool) {
 		return b, false
 	}
 	for i, v := range e.vars {
-		p := b.at(v)
-		if *p != "" && *p != m[i+1] {
+		p, value := b.at(v), folder.Clean(m[i+1])
+		if *p != "" && *p != value {
 			return b, false
 		}
-		*p = m[i+1]
+		*p = value
 	}
 	return b, true
 }

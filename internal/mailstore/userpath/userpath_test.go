@@ -97,6 +97,43 @@ func TestPathRefusesHostileUsers(t *testing.T) {
 	}
 }
 
+// A destination takes any user name, and stays below its fixed part.
+func TestCreateRoot(t *testing.T) {
+	base := t.TempDir()
+	tpl := parse(t, filepath.Join(base, "mail/%u/Maildir"))
+	seen := map[string]string{}
+	for _, user := range []string{"alice", "../x", "..", "a/b", "a\x00", "new\nline", strings.Repeat("a", 300), `\x2f`, "ü@example.org"} {
+		r, err := tpl.CreateRoot(user)
+		if err != nil {
+			t.Errorf("%q: %v", user, err)
+			continue
+		}
+		r.Close()
+		rel, _ := filepath.Rel(base, r.Name())
+		if parts := strings.Split(rel, "/"); len(parts) != 3 || parts[0] != "mail" || parts[2] != "Maildir" || seen[rel] != "" {
+			t.Errorf("%q got %q", user, rel)
+		}
+		seen[rel] = user
+	}
+	got, err := discover(t, base, "mail/%u/Maildir")
+	if err != nil || len(got) != len(seen) || !slices.Contains(got, "alice=mail/alice/Maildir") {
+		t.Errorf("discovered %q, %v", got, err)
+	}
+}
+
+// A directory's odd name is shown without its odd bytes, and leads back.
+func TestOddNames(t *testing.T) {
+	base := t.TempDir()
+	mkdirs(t, base, "a\nb", "\xff")
+	got, err := discover(t, base, "%u")
+	if want := []string{`a\x0ab=a` + "\nb", `\xff=` + "\xff"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	if p, err := parse(t, filepath.Join(base, "%u")).Find(`a\x0ab`); err != nil || filepath.Base(p.Path) != "a\nb" {
+		t.Errorf("found %+v, %v", p, err)
+	}
+}
+
 // A link that the operator made is followed, one that a user made is not.
 func TestLinks(t *testing.T) {
 	root := t.TempDir()

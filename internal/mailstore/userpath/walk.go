@@ -36,7 +36,7 @@ type Place struct {
 // Find looks up the user's place without looking at any other user's. It
 // returns an error that is fs.ErrNotExist when there is none.
 func (t *Template) Find(user string) (Place, error) {
-	elems, err := t.expand(user)
+	elems, err := t.expand(user, strict)
 	if err != nil {
 		return Place{}, err
 	}
@@ -56,7 +56,7 @@ func (t *Template) Find(user string) (Place, error) {
 // OpenRoot opens a place that is a directory, making sure that it is still
 // the one that the way from the template's fixed part leads to.
 func (t *Template) OpenRoot(user string) (*os.Root, error) {
-	elems, err := t.expand(user)
+	elems, err := t.expand(user, strict)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +67,36 @@ func (t *Template) OpenRoot(user string) (*os.Root, error) {
 	defer w.close()
 	for _, e := range elems {
 		if err := w.step(e, false); err != nil {
+			return nil, err
+		}
+	}
+	return w.root()
+}
+
+// CreateRoot is OpenRoot for a place that is to be written: what is missing is
+// made, 0700, and belongs to whom the directory above belongs. A part of a user
+// name that no file can have gets a readable name with a hash.
+func (t *Template) CreateRoot(user string) (*os.Root, error) {
+	elems, err := t.expand(user, lenient)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(t.fixed, 0o700); err != nil {
+		return nil, err
+	}
+	w := walker{}
+	if err := w.start(t.fixed); err != nil {
+		return nil, err
+	}
+	defer w.close()
+	for _, e := range elems {
+		err := w.step(e, false)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err = w.mkdir(e); err == nil {
+				err = w.step(e, false)
+			}
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -238,6 +268,20 @@ func (w *walker) follow(fd int, path string, owner uint32, last bool) error {
 		}
 	}
 	return nil
+}
+
+// mkdir makes a directory below. Made by root, it goes to the owner of the
+// directory that it is in, whose mail it will hold.
+func (w *walker) mkdir(name string) error {
+	err := unix.Mkdirat(w.fd, name, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return &fs.PathError{Op: "mkdir", Path: filepath.Join(w.path, name), Err: err}
+	}
+	var st unix.Stat_t
+	if err != nil || os.Geteuid() != 0 || unix.Fstat(w.fd, &st) != nil || st.Uid == 0 {
+		return nil
+	}
+	return unix.Fchownat(w.fd, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // names reads the directory, sorted; with an error, those which it could read.

@@ -1,0 +1,99 @@
+package maildir
+
+import (
+	"fmt"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// maxBase leaves room in a file name for ":2," and all flags.
+const maxBase = 255 - 3 - 6 - maxKeywords
+
+var (
+	hostOnce = hostName()
+	sequence atomic.Uint64
+)
+
+// hostName is this host's name as it may stand in a Maildir file name.
+func hostName() string {
+	h, err := os.Hostname()
+	if err != nil || h == "" {
+		return "localhost"
+	}
+	h = strings.NewReplacer("/", `\057`, ":", `\072`, ",", "_").Replace(h)
+	return h[:min(len(h), 64)]
+}
+
+// newBase makes up a base name that nobody else makes up:
+// https://cr.yp.to/proto/maildir.html
+func newBase(now time.Time) string {
+	return fmt.Sprintf("%d.M%dP%dQ%d.%s", now.Unix(), now.Nanosecond()/1000, os.Getpid(), sequence.Add(1), hostOnce)
+}
+
+// baseFor is the base name for a message with these sizes. The source's own is
+// kept where it can be: Dovecot's identity of the message hangs on it.
+func baseFor(key string, size, wire int64, used map[string]bool) string {
+	base, _, _ := strings.Cut(key, inodeMark)
+	if s := promised(base); s >= 0 && s != size {
+		base, _, _ = strings.Cut(base, ",")
+	}
+	if !safeBase(base) || used[base] {
+		base = newBase(time.Now())
+	}
+	if promised(base) < 0 && !strings.Contains(base, ",") && base != key {
+		base += fmt.Sprintf(",S=%d,W=%d", size, wire)
+	}
+	return base
+}
+
+// safeBase tells whether a name may be a Maildir base name: one that every
+// program reads as it was meant.
+func safeBase(base string) bool {
+	if base == "" || len(base) > maxBase || base[0] == '.' {
+		return false
+	}
+	for i := range len(base) {
+		if c := base[i]; c <= 0x20 || c >= 0x7f || c == '/' || c == ':' {
+			return false
+		}
+	}
+	return true
+}
+
+// tmpPrefix marks our files in tmp: salvor-PID-HOST-N.
+const tmpPrefix = "salvor-"
+
+func tmpName() string {
+	return fmt.Sprintf("%s%d-%s-%d", tmpPrefix, os.Getpid(), hostOnce, sequence.Add(1))
+}
+
+// staleTmp tells whether a file in tmp was left by a salvor that is dead.
+func staleTmp(name string) bool {
+	rest, ok := strings.CutPrefix(name, tmpPrefix)
+	if !ok {
+		return false
+	}
+	pid, rest, _ := strings.Cut(rest, "-")
+	n, err := strconv.Atoi(pid)
+	return err == nil && strings.HasPrefix(rest, hostOnce+"-") && n != os.Getpid() && !alive(n)
+}
+
+// infoFor gives the part of a file name that follows the base.
+func infoFor(letters []byte) string {
+	sort.Slice(letters, func(i, j int) bool { return letters[i] < letters[j] })
+	return ":2," + string(compactBytes(letters))
+}
+
+func compactBytes(s []byte) []byte {
+	out := s[:0]
+	for i, c := range s {
+		if i == 0 || c != s[i-1] {
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -1,0 +1,424 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"sort"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"salvor/internal/mailstore"
+)
+
+// How much is written into tmp before it is synced and given its names.
+const (
+	batchMessages = 4000
+	batchBytes    = 256 << 20
+)
+
+// A writer is the account of one user at a destination.
+type writer struct {
+	opt     *Options
+	account *account
+	owner   owner
+	boxes   map[string]*box // by directory
+	open    []*box          // those with open directories, the latest last
+	guids   map[string]bool // of all folders; nil before they were looked at
+	notes   []mailstore.Note
+	pending int
+	bytes   int64
+	err     error // what made the account useless
+}
+
+var _ mailstore.Noter = (*writer)(nil)
+
+// Notes are what the operator should know.
+func (w *writer) Notes() []mailstore.Note { return w.notes }
+
+func (w *writer) note(mailbox, format string, args ...any) {
+	w.notes = append(w.notes, mailstore.Note{User: w.account.user, Mailbox: mailbox, What: fmt.Sprintf(format, args...)})
+}
+
+// A box is a folder that is written.
+type box struct {
+	place    place
+	cur, tmp *os.File        // nil while closed
+	used     map[string]bool // base names
+	uids     *uidWriter      // nil where Dovecot numbers the messages
+	pending  []delivery
+	lost     map[string]bool // keywords that were not kept
+}
+
+// delivery is a message that waits in tmp.
+type delivery struct {
+	tmp, base, name string // the name is made when the keywords are known
+	flags           []string
+}
+
+// Mailbox makes a folder, or looks at what is there.
+func (w *writer) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
+	if w.err != nil {
+		return w.err
+	}
+	p := w.opt.targetOf(m.Name)
+	if w.boxes[p.dir] != nil {
+		return nil
+	}
+	b := &box{place: p}
+	created, err := w.makeFolder(b)
+	if err == nil {
+		err = w.enter(b)
+	}
+	if err == nil {
+		err = w.survey(b)
+	}
+	if err == nil {
+		err = w.chooseUIDs(b, m)
+	}
+	if err == nil && created && m.Subscribed {
+		err = w.subscribe(ctx, p)
+	}
+	if err != nil {
+		return fmt.Errorf("make folder %q of %q: %w", m.Name, w.account.user, err)
+	}
+	if shown := w.opt.nameAt(p); shown != m.Name && !isInbox(m.Name) {
+		w.note(m.Name, "the folder is called %q there, as the layout has no name for it", shown)
+	}
+	w.boxes[p.dir] = b
+	return nil
+}
+
+// nameAt is the name under which a Source of the same options lists a place.
+func (o *Options) nameAt(p place) string {
+	switch {
+	case p.inboxRoot:
+		return p.name
+	case o.Layout == PlusPlus:
+		return o.Encoding.DecodeDotted(p.dir[1:])
+	}
+	return o.Encoding.DecodePath(p.dir)
+}
+
+// makeFolder makes the directories and tells whether the folder is new.
+func (w *writer) makeFolder(b *box) (created bool, err error) {
+	root, p := w.account.rootOf(b.place), b.place
+	if _, err := w.owner.mkdir(root, p.dir); err != nil {
+		return false, err
+	}
+	for _, sub := range []string{"tmp", "new", "cur"} {
+		if created, err = w.owner.mkdir(root, path.Join(p.dir, sub)); err != nil {
+			return false, err
+		}
+	}
+	if w.account.control != w.account.root {
+		if _, err := w.owner.mkdir(w.account.control, p.control); err != nil {
+			return false, err
+		}
+	}
+	if created && w.opt.Layout == PlusPlus && !p.inboxRoot {
+		f, err := root.OpenFile(path.Join(p.dir, "maildirfolder"), os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return false, err
+		}
+		return true, errors.Join(w.owner.own(f), f.Close())
+	}
+	return created, nil
+}
+
+// maxOpen bounds the folders that are kept open, of one user.
+const maxOpen = 8
+
+// enter opens a folder's directories.
+func (w *writer) enter(b *box) error {
+	if b.cur != nil {
+		return nil
+	}
+	root := w.account.rootOf(b.place)
+	cur, err := root.OpenFile(path.Join(b.place.dir, "cur"), dirFlags, 0)
+	if err != nil {
+		return err
+	}
+	tmp, err := root.OpenFile(path.Join(b.place.dir, "tmp"), dirFlags, 0)
+	if err != nil {
+		cur.Close()
+		return err
+	}
+	b.cur, b.tmp = cur, tmp
+	w.open = append(w.open, b)
+	if len(w.open) > maxOpen {
+		w.open[0].leave()
+		w.open = w.open[1:]
+	}
+	return nil
+}
+
+// leave closes a folder's directories.
+func (b *box) leave() {
+	if b.cur != nil {
+		b.cur.Close()
+		b.tmp.Close()
+		b.cur, b.tmp = nil, nil
+	}
+}
+
+// survey finds the names in use, and clears what a killed salvor left in tmp.
+func (w *writer) survey(b *box) error {
+	b.used = map[string]bool{}
+	for _, sub := range []string{"new", "cur"} {
+		d, err := w.account.rootOf(b.place).OpenFile(path.Join(b.place.dir, sub), dirFlags, 0)
+		if err != nil {
+			return err
+		}
+		names, err := readDir(d)
+		d.Close()
+		if err != nil {
+			return err
+		}
+		for _, e := range names {
+			b.used[baseName(e.name)] = true
+		}
+	}
+	left, err := readDir(b.tmp)
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		if staleTmp(e.name) {
+			if err := unix.Unlinkat(int(b.tmp.Fd()), e.name, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Add writes a message into tmp; it gets its name with its batch.
+func (w *writer) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID, error) {
+	if err := errors.Join(w.err, ctx.Err()); err != nil {
+		return 0, err
+	}
+	b := w.boxes[w.opt.targetOf(d.Mailbox).dir]
+	if b == nil {
+		return 0, fmt.Errorf("folder %q was not opened", d.Mailbox)
+	}
+	uid, err := w.add(b, d)
+	if err != nil {
+		return 0, fmt.Errorf("add a message to folder %q of %q: %w", d.Mailbox, w.account.user, err)
+	}
+	w.pending++
+	w.bytes += int64(len(d.Stored))
+	if w.pending >= batchMessages || w.bytes >= batchBytes {
+		return uid, w.flush(ctx)
+	}
+	return uid, nil
+}
+
+func (w *writer) add(b *box, d mailstore.Delivery) (mailstore.UID, error) {
+	if err := w.enter(b); err != nil {
+		return 0, err
+	}
+	p := delivery{tmp: tmpName(), flags: d.Flags}
+	p.base = baseFor(d.Key, int64(len(d.Stored)), wireSize(d.Stored), b.used)
+	if err := w.writeTmp(b, p.tmp, d); err != nil {
+		return 0, err
+	}
+	b.used[p.base] = true
+	b.pending = append(b.pending, p)
+	if b.uids == nil {
+		return 0, nil
+	}
+	return b.uids.take(d.UID, p.base), nil
+}
+
+// wireSize is the size with CRLF line ends.
+func wireSize(stored []byte) int64 {
+	n := int64(len(stored))
+	for i, c := range stored {
+		if c == '\n' && (i == 0 || stored[i-1] != '\r') {
+			n++
+		}
+	}
+	return n
+}
+
+// writeTmp writes a file into tmp, with its internal date.
+func (w *writer) writeTmp(b *box, name string, d mailstore.Delivery) error {
+	defer runtime.KeepAlive(b.tmp)
+	dir := int(b.tmp.Fd())
+	fd, err := retry(func() (int, error) {
+		return unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return err
+	}
+	for rest := d.Stored; len(rest) > 0 && err == nil; {
+		var n int
+		n, err = retry(func() (int, error) { return unix.Write(fd, rest) })
+		rest = rest[max(n, 0):]
+	}
+	if err == nil && w.owner.give {
+		err = unix.Fchown(fd, w.owner.uid, w.owner.gid)
+	}
+	if err == nil && !d.InternalDate.IsZero() {
+		err = setTime(dir, name, d.InternalDate)
+	}
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		unix.Unlinkat(dir, name, 0)
+	}
+	return err
+}
+
+func setTime(dir int, name string, t time.Time) error {
+	ts := unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
+	return unix.UtimesNanoAt(dir, name, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// flush makes what waits in tmp durable, then visible. The uidlist goes first:
+// a line without a file is ordinary, a file without a line would be numbered
+// anew.
+func (w *writer) flush(ctx context.Context) error {
+	var busy []*box
+	for _, b := range w.boxes {
+		if len(b.pending) > 0 || b.uids != nil && b.uids.changed {
+			busy = append(busy, b)
+		}
+	}
+	if len(busy) == 0 {
+		return nil
+	}
+	sort.Slice(busy, func(i, j int) bool { return busy[i].place.dir < busy[j].place.dir })
+	if w.bytes > batchBytes/16 { // locks should not be held for that long
+		if err := w.sync(); err != nil {
+			return w.fail(err)
+		}
+	}
+	if err := w.flushBoxes(ctx, busy); err != nil {
+		return w.fail(err)
+	}
+	w.pending, w.bytes = 0, 0
+	return nil
+}
+
+// fail makes the account useless: what it holds in tmp may not be whole.
+func (w *writer) fail(err error) error {
+	w.err = fmt.Errorf("write to the Maildir of %q: %w", w.account.user, err)
+	return w.err
+}
+
+func (w *writer) flushBoxes(ctx context.Context, busy []*box) error {
+	var commits []func() error
+	for _, b := range busy {
+		control := w.account.controlOf(b.place)
+		for _, name := range []string{uidlistName, keywordsName} {
+			unlock, err := lock(ctx, control, path.Join(b.place.control, name))
+			if err != nil {
+				return err
+			}
+			defer unlock()
+		}
+		for _, write := range []func(*box) (func() error, error){w.writeUIDs, w.writeKeywords} {
+			commit, err := write(b)
+			if err != nil {
+				return err
+			}
+			if commit != nil {
+				commits = append(commits, commit)
+			}
+		}
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	for _, commit := range commits {
+		if err := commit(); err != nil {
+			return err
+		}
+	}
+	for _, b := range busy {
+		if err := w.publish(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sync makes durable what was written to the file systems of the account.
+func (w *writer) sync() error {
+	done := map[*os.Root]bool{}
+	for _, r := range []*os.Root{w.account.root, w.account.inbox, w.account.control} {
+		if done[r] {
+			continue
+		}
+		done[r] = true
+		d, err := r.Open(".")
+		if err != nil {
+			return err
+		}
+		err = unix.Syncfs(int(d.Fd()))
+		if err = errors.Join(err, d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish moves a folder's messages from tmp to cur. No name is ever taken
+// from another file.
+func (w *writer) publish(b *box) error {
+	if err := w.enter(b); err != nil {
+		return err
+	}
+	defer runtime.KeepAlive(b.tmp)
+	from, to := int(b.tmp.Fd()), int(b.cur.Fd())
+	for _, p := range b.pending {
+		err := unix.Renameat2(from, p.tmp, to, p.name, unix.RENAME_NOREPLACE)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not on this file system
+			if err = unix.Linkat(from, p.tmp, to, p.name, 0); err == nil {
+				err = unix.Unlinkat(from, p.tmp, 0)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("move %s to cur: %w", path.Join(b.place.dir, p.name), err)
+		}
+	}
+	b.pending = nil
+	return nil
+}
+
+// Close gives the rest its names and makes everything durable.
+func (w *writer) Close(ctx context.Context) error {
+	err := w.err
+	if err == nil {
+		err = w.flush(ctx)
+	}
+	if err == nil {
+		err = w.sync()
+	}
+	if err != nil {
+		w.discard()
+	}
+	for _, b := range w.boxes {
+		b.leave()
+	}
+	w.account.Close()
+	w.err = errors.Join(err, fs.ErrClosed)
+	return err
+}
+
+// discard takes back what has not got its name.
+func (w *writer) discard() {
+	for _, b := range w.boxes {
+		if len(b.pending) == 0 || w.enter(b) != nil {
+			continue
+		}
+		for _, p := range b.pending {
+			unix.Unlinkat(int(b.tmp.Fd()), p.tmp, 0)
+		}
+	}
+}
