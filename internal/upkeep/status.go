@@ -71,7 +71,7 @@ type Folder struct {
 // ReadStatus asks the catalog how things stand.
 func ReadStatus(ctx context.Context, h *history.History, o StatusOptions) (*Status, error) {
 	o = o.withDefaults()
-	s := &Status{Vault: h.Vault.ID(), Runs: []catalog.Run{}, Attention: []string{}}
+	s := &Status{Runs: []catalog.Run{}, Attention: []string{}}
 	for _, step := range []func(context.Context, *history.History, StatusOptions) error{s.facts, s.packs, s.users, s.folders, s.runs, s.holds} {
 		if err := step(ctx, h, o); err != nil {
 			return nil, fmt.Errorf("status: %w", err)
@@ -96,7 +96,10 @@ func (s *Status) facts(ctx context.Context, h *history.History, _ StatusOptions)
 	if err != nil {
 		return err
 	}
-	s.Head = head
+	// The catalog answers also while the vault does not; h.Vault is nil then.
+	if s.Head, s.Vault = head, head.Vault; s.Vault == "" && h.Vault != nil {
+		s.Vault = h.Vault.ID()
+	}
 	s.Users = int(stats.Users)
 	s.Messages.Live, s.Messages.DeletedKept = stats.Live, stats.Deleted
 	s.Bytes.Content, s.Bytes.Stored = stats.ContentBytes, stats.StoredBytes
