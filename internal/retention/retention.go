@@ -52,11 +52,10 @@ type Sightings struct {
 	GoneRun     uint64 // the run that first saw it gone
 	ListedRun   uint64 // the last run that went through its user's mail
 	FailedRun   uint64 // the last run that could not list its mailbox whole
-	UserGoneRun uint64 // the run that saw its whole user gone, 0 when it is there
 }
 
 // SeenTwice tells whether a later run than the first has seen the record
-// gone too: one that listed its mailbox whole (or saw its user gone again).
+// gone too: one that listed its mailbox whole, or its user's absence.
 func (s Sightings) SeenTwice() bool {
 	return s.ListedRun > s.GoneRun && s.FailedRun != s.ListedRun
 }

@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"time"
 
 	"salvor/catalog"
 	"salvor/internal/retention"
@@ -43,8 +44,7 @@ func (p *pruner) expire(ctx context.Context) error {
 func (p *pruner) expired(ctx context.Context) ([]catalog.Expiring, error) {
 	var batch []catalog.Expiring
 	err := p.tx.Expiring(ctx, p.now, func(e *catalog.Expiring) error {
-		s := retention.Sightings{GoneRun: e.GoneRun, ListedRun: e.UserLastRun, FailedRun: e.MailboxFailedRun}
-		if p.o.Policy.Retention.Expired(e.User, *e.GoneAt, p.now, s) {
+		if p.o.Policy.expired(e, p.now) {
 			batch = append(batch, *e)
 		}
 		if len(batch) == expireBatch {
@@ -53,6 +53,12 @@ func (p *pruner) expired(ctx context.Context) ([]catalog.Expiring, error) {
 		return nil
 	})
 	return batch, err
+}
+
+// expired tells whether a record's time is over at now.
+func (p Policy) expired(e *catalog.Expiring, now time.Time) bool {
+	return p.Retention.Expired(e.User, *e.GoneAt, now,
+		retention.Sightings{GoneRun: e.GoneRun, ListedRun: e.UserLastRun, FailedRun: e.MailboxFailedRun})
 }
 
 // expireRecord removes a record, and its content when it was the last. A

@@ -18,6 +18,9 @@ type StatusOptions struct {
 	Runs     int           // how many of the last runs to show; 0: 7
 	Late     time.Duration // a user without a good run for so long is late; 0: 26 h
 	EraseDue time.Duration // dead bytes may be this old; 0: 30 days
+	// PruneDue is how long after its time a record may still be there; 0: 48 h.
+	PruneDue time.Duration
+	Policy   Policy
 	Now      time.Time
 	// Extra are attentions that only the caller knows of.
 	Extra []string
@@ -32,6 +35,9 @@ func (o StatusOptions) withDefaults() StatusOptions {
 	}
 	if o.EraseDue == 0 {
 		o.EraseDue = 30 * 24 * time.Hour
+	}
+	if o.PruneDue == 0 {
+		o.PruneDue = 48 * time.Hour
 	}
 	return o
 }
@@ -69,30 +75,30 @@ type Folder struct {
 }
 
 // ReadStatus asks the catalog how things stand.
-func ReadStatus(ctx context.Context, h *history.History, o StatusOptions) (*Status, error) {
+func ReadStatus(ctx context.Context, c *catalog.Catalog, o StatusOptions) (*Status, error) {
 	o = o.withDefaults()
 	s := &Status{Runs: []catalog.Run{}, Attention: []string{}}
-	for _, step := range []func(context.Context, *history.History, StatusOptions) error{s.facts, s.packs, s.users, s.folders, s.runs, s.holds} {
-		if err := step(ctx, h, o); err != nil {
+	for _, step := range []func(context.Context, *catalog.Catalog, StatusOptions) error{s.facts, s.packs, s.overdue, s.users, s.folders, s.runs, s.holds} {
+		if err := step(ctx, c, o); err != nil {
 			return nil, fmt.Errorf("status: %w", err)
 		}
 	}
 	for _, a := range o.Extra {
 		s.attend("%s", a)
 	}
-	return s, s.acknowledge(ctx, h)
+	return s, s.acknowledge(ctx, c)
 }
 
 func (s *Status) attend(format string, args ...any) {
 	s.Attention = append(s.Attention, fmt.Sprintf(format, args...))
 }
 
-func (s *Status) facts(ctx context.Context, h *history.History, _ StatusOptions) error {
-	head, err := h.Catalog.Head()
+func (s *Status) facts(ctx context.Context, c *catalog.Catalog, _ StatusOptions) error {
+	head, err := c.Head()
 	if err != nil {
 		return err
 	}
-	stats, err := h.Catalog.Stats(ctx)
+	stats, err := c.Stats(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,8 +112,8 @@ func (s *Status) facts(ctx context.Context, h *history.History, _ StatusOptions)
 	return nil
 }
 
-func (s *Status) packs(ctx context.Context, h *history.History, o StatusOptions) error {
-	err := h.Catalog.Packs(ctx, func(u *catalog.PackUse) error {
+func (s *Status) packs(ctx context.Context, c *catalog.Catalog, o StatusOptions) error {
+	err := c.Packs(ctx, func(u *catalog.PackUse) error {
 		s.Bytes.ToErase += u.Dead
 		if since := u.DeadSince; since != nil && (s.EraseSince == nil || since.Before(*s.EraseSince)) {
 			s.EraseSince = since
@@ -120,8 +126,19 @@ func (s *Status) packs(ctx context.Context, h *history.History, o StatusOptions)
 	return err
 }
 
-func (s *Status) users(ctx context.Context, h *history.History, o StatusOptions) error {
-	return h.Catalog.Users(ctx, func(u *catalog.User) error {
+// overdue notices that nobody prunes.
+func (s *Status) overdue(ctx context.Context, c *catalog.Catalog, o StatusOptions) error {
+	return c.Expiring(ctx, o.Now, func(e *catalog.Expiring) error {
+		if !o.Policy.expired(e, o.Now.Add(-o.PruneDue)) {
+			return nil
+		}
+		s.attend("deleted mail is kept beyond its time, the oldest since %s: salvor prune does not run", e.GoneAt.Format(time.DateOnly))
+		return catalog.ErrStop
+	})
+}
+
+func (s *Status) users(ctx context.Context, c *catalog.Catalog, o StatusOptions) error {
+	return c.Users(ctx, func(u *catalog.User) error {
 		switch {
 		case u.GoneRun != 0:
 		case u.LastGoodAt.IsZero():
@@ -135,16 +152,16 @@ func (s *Status) users(ctx context.Context, h *history.History, o StatusOptions)
 	})
 }
 
-func (s *Status) folders(ctx context.Context, h *history.History, _ StatusOptions) error {
-	return h.Catalog.Excluded(ctx, func(b *catalog.Mailbox) error {
+func (s *Status) folders(ctx context.Context, c *catalog.Catalog, _ StatusOptions) error {
+	return c.Excluded(ctx, func(b *catalog.Mailbox) error {
 		s.Excluded = append(s.Excluded, Folder{User: b.User, Folder: b.Name, Why: b.Excluded, Messages: b.Messages})
 		return nil
 	})
 }
 
-func (s *Status) runs(ctx context.Context, h *history.History, o StatusOptions) error {
+func (s *Status) runs(ctx context.Context, c *catalog.Catalog, o StatusOptions) error {
 	var runs []catalog.Run
-	err := h.Catalog.Runs(ctx, max(o.Runs, 50), func(r *catalog.Run) error {
+	err := c.Runs(ctx, max(o.Runs, 50), func(r *catalog.Run) error {
 		runs = append(runs, *r)
 		return nil
 	})
@@ -177,17 +194,17 @@ func first(list []string) string {
 	return list[0]
 }
 
-func (s *Status) holds(ctx context.Context, h *history.History, _ StatusOptions) error {
-	return h.Catalog.OpenHolds(ctx, func(hold *catalog.Hold) error {
+func (s *Status) holds(ctx context.Context, c *catalog.Catalog, _ StatusOptions) error {
+	return c.OpenHolds(ctx, func(hold *catalog.Hold) error {
 		s.attend("the brake holds %d deletions of user %q (run %d: %s): salvor deletions confirm or reject", hold.Records, hold.User, hold.Run, hold.Reason)
 		return nil
 	})
 }
 
 // acknowledge sorts out what a person already knows of.
-func (s *Status) acknowledge(ctx context.Context, h *history.History) error {
+func (s *Status) acknowledge(ctx context.Context, c *catalog.Catalog) error {
 	known := map[string]bool{}
-	err := h.Catalog.Acks(ctx, func(a *catalog.Ack) error {
+	err := c.Acks(ctx, func(a *catalog.Ack) error {
 		known[a.Attention] = true
 		return nil
 	})
