@@ -1,0 +1,95 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A box is a folder of the destination that is restored into.
+type box struct {
+	name     string
+	validity uint32 // UIDVALIDITY under which the original UIDs are meant
+	there    tally  // what it holds and no record has been set against
+	err      error  // why nothing can be restored into it
+}
+
+// makeEmpty makes the folders of a restore of whole folders, before any
+// message: those that are empty would not come to light otherwise. What was out
+// of scope is not made: an empty folder would say that there was no mail.
+func (r *run) makeEmpty(ctx context.Context) error {
+	if r.DryRun || !r.choice.whole() {
+		return nil
+	}
+	for _, name := range r.choice.order {
+		m := r.choice.boxes[name]
+		if m.Excluded != "" || !r.choice.existed(m) {
+			continue
+		}
+		if _, err := r.box(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// box gives the folder of the destination for one of the source, made and
+// counted when it is met for the first time.
+func (r *run) box(ctx context.Context, folder string) (*box, error) {
+	name := folder
+	if r.Into != "" {
+		name = r.Into + "/" + folder
+	}
+	if b := r.boxes[name]; b != nil {
+		return b, nil
+	}
+	b := &box{name: name}
+	box := Mailbox{User: r.name, Name: name}
+	if m := r.choice.boxes[folder]; m != nil {
+		b.validity = m.UIDValidity
+		box.UIDValidity, box.UIDNext, box.Subscribed = m.UIDValidity, m.UIDNext, m.Subscribed
+		box.ObjectID, box.SpecialUse = m.ObjectID, m.SpecialUse
+	}
+	if r.Into != "" {
+		// The original keeps its role and its identity; and a tree that was
+		// asked for should be seen.
+		box.ObjectID, box.SpecialUse, box.Subscribed = "", "", true
+	}
+	if err := r.open(ctx, b, box); err != nil {
+		return nil, err
+	}
+	r.boxes[name] = b
+	return b, nil
+}
+
+// open makes the mailbox, unless this is a dry run, and counts what it holds.
+func (r *run) open(ctx context.Context, b *box, m Mailbox) error {
+	var err error
+	if !r.DryRun {
+		if err = r.account.Mailbox(ctx, m); err == nil {
+			err = r.account.Present(ctx, m.Name, b.there.add)
+		}
+	} else if looker, ok := r.Destination.(Looker); ok {
+		err = looker.Look(ctx, r.name, m.Name, b.there.add)
+	}
+	b.there.seal()
+	if err != nil {
+		return r.destination(ctx, m.Name, err)
+	}
+	return nil
+}
+
+// checkInto refuses what is no folder name at any destination.
+func checkInto(name string) error {
+	if name == "" {
+		return nil
+	}
+	odd := strings.ContainsFunc(name, unicode.IsControl)
+	if odd || !utf8.ValidString(name) || slices.Contains(strings.Split(name, "/"), "") {
+		return fmt.Errorf("%w: %q", ErrInto, name)
+	}
+	return nil
+}

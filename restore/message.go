@@ -1,0 +1,143 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"salvor/catalog"
+	"salvor/chunk"
+)
+
+// Chunks reads chunks out of the vault. The bytes may be shared with other
+// callers and are only read. A chunk that is damaged, or missing in the vault,
+// is an error of that chunk; see All for the errors that end everything.
+// Chunk is called by several goroutines at once.
+type Chunks interface {
+	Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error)
+}
+
+// Message gives one message as its source stored it, fetched from the vault
+// and proven: the SHA-256 of its wire form is the entry's Content, and that of
+// the bytes returned is the entry's Stored. A *chunk.DamageError, or the error
+// of chunks, says what is wrong with it.
+func Message(ctx context.Context, c *catalog.Catalog, chunks Chunks, e *catalog.Entry) (stored []byte, err error) {
+	b := builder{catalog: c, chunks: chunks}
+	m, err := b.message(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return m.stored, nil
+}
+
+// body is a message in both forms that destinations take.
+type body struct{ stored, lf []byte }
+
+// A builder makes messages of chunks. It is not for concurrent use.
+type builder struct {
+	catalog *catalog.Catalog
+	chunks  Chunks
+	part    []byte // holds a part of several chunks until the next one
+}
+
+func (b *builder) message(ctx context.Context, e *catalog.Entry) (*body, error) {
+	recipe, err := b.chunk(ctx, e.Where, chunk.Ref{Kind: chunk.KindMessage, ID: e.Content})
+	if err != nil {
+		return nil, err
+	}
+	left := e.Size
+	lf, err := chunk.RebuildMessage(e.Content, recipe, func(p chunk.PartRef) ([]byte, error) {
+		// A recipe that lies about sizes must not take memory before the
+		// hash gives it away. No part is longer decoded than in the message.
+		if left -= p.Size; left < 0 {
+			return nil, &chunk.DamageError{Message: e.Content, Part: p.ID,
+				What: fmt.Sprintf("parts of more than the %d bytes of the message", e.Size)}
+		}
+		return b.fetch(ctx, p)
+	})
+	if err != nil {
+		return nil, err
+	}
+	stored, err := restoreEnds(e, lf)
+	if err != nil {
+		return nil, err
+	}
+	return &body{stored, lf}, nil
+}
+
+// restoreEnds gives the stored bytes, proven by their own hash: the record's
+// line ends are not covered by that of the wire form.
+func restoreEnds(e *catalog.Entry, lf []byte) ([]byte, error) {
+	stored, sum := lf, e.Content
+	var err error
+	if e.LineEnds != chunk.EndsLF {
+		stored, err = e.LineEnds.Restore(make([]byte, 0, min(e.StoredSize, 2*int64(len(lf)))), lf)
+		if err != nil {
+			return nil, &chunk.DamageError{Message: e.Content, What: "line ends of the record do not fit", Err: err}
+		}
+	}
+	if e.LineEnds != chunk.EndsCRLF { // there the stored bytes are the wire form, which is proven
+		sum = chunk.Sum(stored)
+	}
+	if sum != e.Stored {
+		return nil, &chunk.DamageError{Message: e.Content,
+			What: fmt.Sprintf("SHA-256 of the stored bytes is %s, want %s", sum, e.Stored)}
+	}
+	return stored, nil
+}
+
+// fetch gives a part, valid until the next call.
+func (b *builder) fetch(ctx context.Context, p chunk.PartRef) ([]byte, error) {
+	ref := chunk.Ref{Kind: chunk.KindData, ID: p.ID}
+	at, found, err := b.catalog.Locate(ref)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		return b.chunk(ctx, at, ref)
+	}
+	list, found, err := b.catalog.PartChunks(p.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, &LostError{ref}
+	}
+	b.part = b.part[:0]
+	for _, id := range list.Chunks {
+		data, err := b.chunk(ctx, catalog.Location{}, chunk.Ref{Kind: chunk.KindData, ID: id})
+		if err != nil {
+			return nil, err
+		}
+		if int64(len(b.part)+len(data)) > p.Size {
+			return nil, &chunk.DamageError{Part: p.ID, What: fmt.Sprintf("more than %d bytes", p.Size)}
+		}
+		b.part = append(b.part, data...)
+	}
+	return b.part, nil
+}
+
+// chunk reads a chunk where it is said to be. When it is not there (or nobody
+// has said), it is looked up: a prune may have moved it since, and erases the
+// old place only a day later.
+func (b *builder) chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
+	var first error
+	if !at.Pack.IsZero() {
+		data, err := b.chunks.Chunk(ctx, at, ref)
+		if err == nil || ctx.Err() != nil {
+			return data, err
+		}
+		first = err
+	}
+	now, found, err := b.catalog.Locate(ref)
+	if err != nil {
+		return nil, errors.Join(first, err)
+	}
+	if first != nil && (!found || now == at) {
+		return nil, first
+	}
+	if !found {
+		return nil, &LostError{ref}
+	}
+	return b.chunks.Chunk(ctx, now, ref)
+}

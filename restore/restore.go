@@ -1,0 +1,261 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"salvor/catalog"
+	"salvor/chunk"
+	"salvor/internal/mailstore"
+)
+
+// What a destination is made of, so that programs outside salvor can write one.
+type (
+	// Destination is a mail store that is written. It only ever adds.
+	Destination = mailstore.Destination
+	// Account is one user's part of a destination.
+	Account = mailstore.Account
+	// Delivery is a message to be put into an Account.
+	Delivery = mailstore.Delivery
+	// Mailbox is a folder with its properties.
+	Mailbox = mailstore.Mailbox
+	// UID is IMAP's identifier of a message in a mailbox.
+	UID = mailstore.UID
+)
+
+// A Looker is a Destination that can tell what a mailbox holds without making
+// an account or anything else. A dry run needs it to leave out what is there.
+type Looker interface {
+	// Look calls yield like Account.Present, and not at all when the user or
+	// the mailbox is not there.
+	Look(ctx context.Context, user, mailbox string, yield func(chunk.ID) error) error
+}
+
+// A Meter is told how far a restore is. It is called by several goroutines.
+type Meter interface {
+	Stage(name string)
+	Total(messages, bytes int64) // 0 where unknown
+	Add(messages, bytes int64)
+}
+
+// Options say what is restored and where to. Catalog, Chunks and Destination
+// must be set; the zero value of everything else is right for a whole user.
+type Options struct {
+	Catalog     *catalog.Catalog
+	Chunks      Chunks
+	Destination Destination
+	// To is the name of the destination in reports, without secrets.
+	To string
+
+	// Query selects the messages; its User and Order are ignored. A folder of
+	// Query.Folders stands for itself and, when it ends in "/*", also for all
+	// folders below it.
+	Query catalog.Query
+	// Into puts all folders below this one, INBOX included; "" restores each
+	// into itself.
+	Into string
+	// DryRun reports what would be restored and writes nothing.
+	DryRun bool
+
+	Meter Meter // nil: nobody watches
+	// Wait is called before each message is added, and holds the restore back
+	// to a rate; nil: no limit.
+	Wait func(ctx context.Context, messages int, bytes int64) error
+	// Problem is called for every problem as it is met, one at a time; nil:
+	// see Report.Problems.
+	Problem func(*Problem)
+
+	// Workers is how many messages are fetched and rebuilt at the same time;
+	// 0: one for each processor, from 2 to 4.
+	Workers int
+	// Users is how many users All restores at the same time; 0: as Workers.
+	Users int
+	// Memory bounds the bytes of messages that are being rebuilt or wait to be
+	// added, over all users; one larger message still passes, alone. 0: 32 MiB.
+	Memory int64
+}
+
+// Report says what was done for one user.
+type Report struct {
+	User     string `json:"user"`
+	Messages int    `json:"messages"` // added; in a dry run: would be
+	Bytes    int64  `json:"bytes"`    // of these, as the source stored them
+	Skipped  int    `json:"skipped"`  // were at the destination already
+	Failed   int    `json:"failed"`   // could not be restored
+	// MaybeDeleted is how many of Messages had vanished from the source while
+	// nobody has said that they were deleted: the brake holds them.
+	MaybeDeleted int    `json:"maybe_deleted,omitempty"`
+	To           string `json:"to"`
+	// Folders counts the messages by folder of the destination.
+	Folders map[string]int `json:"folders"`
+	Seconds float64        `json:"seconds"`
+	DryRun  bool           `json:"dry_run,omitempty"`
+	// Problems names what failed, one line each: the first MaxProblems.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// MaxProblems is how many lines a Report keeps.
+const MaxProblems = 10000
+
+// User restores one user. The report is never nil and says what was done also
+// when there is an error; messages that could not be restored are no error but
+// counted and named in it. What was added stays, so the same call completes
+// what an error or a cancelled context left undone.
+func User(ctx context.Context, user string, o Options) (*Report, error) {
+	if err := checkInto(o.Into); err != nil {
+		return newReport(user, o), err
+	}
+	e := newEngine(o)
+	defer e.close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	e.expect(ctx, []string{user})
+	return e.user(ctx, user)
+}
+
+// All restores many users, several at the same time; they are begun in the
+// order given, a name that comes again is left out. Each is called with every
+// user's result, one at a time, as they end. An error of one user stops nobody
+// else. All returns an error when nobody else could be restored either: the
+// context's, or one of the vault as a whole.
+func All(ctx context.Context, users []string, o Options, each func(*Report, error)) error {
+	if err := checkInto(o.Into); err != nil {
+		return err
+	}
+	e := newEngine(o)
+	defer e.close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	e.expect(ctx, users)
+
+	var running sync.WaitGroup
+	var mu sync.Mutex // for each
+	slots := make(chan struct{}, e.users)
+	seen := map[string]bool{}
+	for _, user := range users {
+		if seen[user] {
+			continue
+		}
+		seen[user] = true
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			report, err := e.user(ctx, user)
+			if hopeless(err) {
+				stop(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			each(report, err)
+		})
+	}
+	running.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("restore users: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// An engine is what the users of one call share.
+type engine struct {
+	Options
+	users  int
+	jobs   chan *job
+	budget *budget
+	done   sync.WaitGroup
+
+	problems sync.Mutex // one call of Options.Problem at a time
+}
+
+// window is how many messages of a user are under way at most: enough to have
+// the next frames fetched while the present one is used up.
+const window = 64
+
+func newEngine(o Options) *engine {
+	workers := o.Workers
+	if workers <= 0 {
+		workers = min(max(runtime.GOMAXPROCS(0), 2), 4)
+	}
+	memory := o.Memory
+	if memory <= 0 {
+		memory = 32 << 20
+	}
+	e := &engine{Options: o, users: o.Users, budget: newBudget(memory)}
+	if e.users <= 0 {
+		e.users = workers
+	}
+	// Handing out a job never waits, so a user's loop is free to add.
+	e.jobs = make(chan *job, window*e.users)
+	for range workers {
+		e.done.Go(e.work)
+	}
+	return e
+}
+
+func (e *engine) close() {
+	close(e.jobs)
+	e.done.Wait()
+}
+
+// expect tells the meter, as soon as it is known, how many messages there are.
+// That of a narrower selection is known only when it is done.
+func (e *engine) expect(ctx context.Context, users []string) {
+	if e.Meter == nil || !whole(e.Query) || len(e.Query.Folders) > 0 || !e.Query.AsOf.IsZero() {
+		return
+	}
+	e.done.Go(func() {
+		var n int64
+		for _, user := range users {
+			// An error is met again, and told, by the restore itself.
+			_ = e.Catalog.Counts(ctx, catalog.CountQuery{User: user, GoneSince: 1 << 62}, func(m *catalog.MailboxCount) error {
+				n += m.Live
+				return nil
+			})
+		}
+		if ctx.Err() == nil {
+			e.Meter.Total(n, 0)
+		}
+	})
+}
+
+// A job is one message to be rebuilt by a worker.
+type job struct {
+	ctx    context.Context
+	entry  *catalog.Entry
+	box    *box
+	weight int64 // what it takes of the budget
+	body   *body
+	err    error
+	ready  chan struct{}
+}
+
+func (e *engine) work() {
+	b := builder{catalog: e.Catalog, chunks: e.Chunks}
+	for j := range e.jobs {
+		if j.err = j.ctx.Err(); j.err == nil {
+			j.body, j.err = b.message(j.ctx, j.entry)
+		}
+		close(j.ready)
+	}
+}
+
+func (e *engine) user(ctx context.Context, user string) (*Report, error) {
+	begun := time.Now()
+	r := &run{engine: e, name: user, report: newReport(user, e.Options)}
+	err := r.restore(ctx)
+	r.report.Seconds = time.Since(begun).Seconds()
+	return r.report, err
+}
+
+func newReport(user string, o Options) *Report {
+	return &Report{User: user, To: o.To, DryRun: o.DryRun, Folders: map[string]int{}}
+}
