@@ -102,10 +102,7 @@ func (s *Status) facts(ctx context.Context, c *catalog.Catalog, _ StatusOptions)
 	if err != nil {
 		return err
 	}
-	// The catalog answers also while the vault does not; h.Vault is nil then.
-	if s.Head, s.Vault = head, head.Vault; s.Vault == "" && h.Vault != nil {
-		s.Vault = h.Vault.ID()
-	}
+	s.Head, s.Vault = head, head.Vault
 	s.Users = int(stats.Users)
 	s.Messages.Live, s.Messages.DeletedKept = stats.Live, stats.Deleted
 	s.Bytes.Content, s.Bytes.Stored = stats.ContentBytes, stats.StoredBytes
