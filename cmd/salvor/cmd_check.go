@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/internal/upkeep"
+)
+
+func (a *app) checkCommand() *cli.Command {
+	return &cli.Command{
+		Name: "check", Category: categoryKeep,
+		Usage: "look for damage in the vault",
+		Description: `Without flags it follows the signed commits and looks whether every object that
+they name is there, of the right size. --read-data reads all of them; with the
+identity at hand it also decrypts and unpacks everything.
+
+Exit code 3: something is damaged; the messages that cannot be restored are named.
+Those that the mail store still has are stored anew by the next backup.`,
+		UsageText: "salvor check\nsalvor check --read-data --percent 5",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "read-data", Usage: "read the objects, and compare them with their names"},
+			&cli.StringFlag{Name: "percent", Usage: "with --read-data: read only `N` percent, chosen by chance"},
+		},
+		Action: a.action(0, 0, a.check),
+	}
+}
+
+func (a *app) check(ctx context.Context, c *cli.Context) error {
+	o := upkeep.CheckOptions{ReadData: c.Bool("read-data"), Now: a.now}
+	if text := c.String("percent"); text != "" {
+		var err error
+		if o.Percent, err = strconv.Atoi(text); err != nil || o.Percent < 1 || o.Percent > 100 {
+			return usagef("--percent: %q is no number from 1 to 100", text)
+		}
+		if !o.ReadData {
+			return usagef("--percent needs --read-data")
+		}
+	}
+	s, err := a.openReader(ctx)
+	if err != nil {
+		return err
+	}
+	if o.Reader, err = a.reader(s); err != nil {
+		return err
+	}
+	o.Meter = a.meter()
+	report, err := upkeep.Check(ctx, s.history(), o)
+	a.closeDisplay()
+	if err != nil {
+		return err
+	}
+	if a.json {
+		err = a.printJSON(report)
+	} else {
+		a.printCheck(report, o.ReadData)
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(report.Lost) > 0:
+		return &codeError{err: incompletef("%s lost", counted(len(report.Lost), "object")), code: exitFailed}
+	case len(report.Damaged) > len(report.Repaired):
+		return withHint(incompletef("%s damaged", counted(len(report.Damaged)-len(report.Repaired), "object")),
+			"docs/runbook.md, \"check found damage\"")
+	}
+	return nil
+}
+
+func (a *app) printCheck(r *upkeep.CheckReport, read bool) {
+	depth := "there and of the right size"
+	switch {
+	case r.Deep:
+		depth = "read, decrypted and unpacked: " + size(r.BytesRead)
+	case read:
+		depth = "read and compared with their names (not unpacked: no identity): " + size(r.BytesRead)
+	}
+	a.print("%s, %s, in %s", counted(r.Objects, "object"), depth, seconds(r.Seconds))
+	if r.Strays > 0 {
+		a.print("%s named by no commit; prune erases them in time", counted(r.Strays, "object"))
+	}
+	for _, d := range r.Damaged {
+		a.print("damaged: %s: %s (%s)", d.Object, d.What, counted(d.Affected, "message"))
+		for _, m := range d.Messages {
+			a.print("  cannot be restored: user %s, folder %s, uid %d", clean(m.User), clean(m.Folder), m.UID)
+		}
+		if rest := d.Affected - int64(len(d.Messages)); rest > 0 {
+			a.print("  and %d more", rest)
+		}
+	}
+	if len(r.Damaged) == 0 {
+		a.print("no damage found")
+	}
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+)
+
+const (
+	categoryWrite = "Backing up"
+	categoryRead  = "Looking and restoring"
+	categoryKeep  = "Keeping the vault"
+)
+
+func (a *app) initCommand() *cli.Command {
+	return &cli.Command{
+		Name: "init", Category: categoryWrite,
+		Usage: "make a vault (and, where there is none, an identity)",
+		Description: `The identity (an age key and the key that says who may write) is the file of
+--identity where one is given, else ~/.config/salvor/identity.txt, made when it is
+not there. With --recipient the vault is encrypted to exactly those keys; the
+identity then only serves to say who may write.
+
+The first backup onto the default vault needs no init: see salvor backup --create.`,
+		UsageText: "salvor init --vault /srv/backup/mail\nsalvor init --vault 's3://mail-backup/server3?endpoint=https://s3.example.org'",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "recipient", Usage: "encrypt to `AGE` (age1...), whose identity is kept elsewhere"},
+			&cli.BoolFlag{Name: "post-quantum", Usage: "make an identity that also withstands quantum computers (needs age 1.3)"},
+		},
+		Action: a.action(0, 0, a.initVault),
+	}
+}
+
+func (a *app) initVault(ctx context.Context, c *cli.Context) error {
+	made, err := a.createVault(ctx, creation{recipients: c.StringSlice("recipient"), postQuantum: c.Bool("post-quantum")})
+	if err != nil {
+		return err
+	}
+	a.tellCreated(made)
+	if a.json {
+		return a.printJSON(made)
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/internal/upkeep"
+	"salvor/internal/vault"
+)
+
+func (a *app) pruneCommand() *cli.Command {
+	return &cli.Command{
+		Name: "prune", Category: categoryKeep,
+		Usage: "expire what is over its time, erase what nothing holds any more",
+		Description: `Erasing takes two prunes: the first condemns, one after the grace (24 hours)
+erases, so that no running restore loses what it reads. Packs that still hold
+living mail are rewritten, which needs the identity; without one they wait.`,
+		UsageText: "salvor prune --dry-run\nsalvor prune --identity /media/usb/salvor-identity.txt",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be expired and erased, and change nothing"},
+		}, retentionFlags()...),
+		Action: a.action(0, 0, a.prune),
+	}
+}
+
+func (a *app) prune(ctx context.Context, c *cli.Context) error {
+	policy, err := a.policy(c)
+	if err != nil {
+		return err
+	}
+	s, err := a.openWriter(ctx)
+	if err != nil {
+		return err
+	}
+	reader, err := a.reader(s)
+	if err != nil {
+		return err
+	}
+	report, err := upkeep.Prune(ctx, s.history(), upkeep.PruneOptions{Policy: policy, DryRun: c.Bool("dry-run"), Reader: reader, Host: hostName(), Now: a.now})
+	if err != nil {
+		return err
+	}
+	if err := a.printPrune(report); err != nil {
+		return err
+	}
+	if err := a.remindIdentity(s); err != nil {
+		return err
+	}
+	if !report.Clean() {
+		return incompletef("nothing was expired or erased: %s", report.Clock)
+	}
+	return nil
+}
+
+// reader gives what reads packs; nil where no identity is at hand.
+func (a *app) reader(s *session) (*vault.Reader, error) {
+	if len(s.ids.Keys) == 0 {
+		return nil, nil
+	}
+	return s.vault.NewReader(s.ids.Keys, vault.ReaderOptions{})
+}
+
+func (a *app) printPrune(r *upkeep.PruneReport) error {
+	if a.json {
+		return a.printJSON(r)
+	}
+	did := ""
+	if r.DryRun {
+		did = "would be "
+	}
+	a.print("%s %sexpired, %s", counted(r.Expired, "message"), did, size(r.ExpiredBytes))
+	a.print("%s %scondemned, %s (%d rewritten)", counted(r.Condemned, "object"), did, size(r.CondemnBytes), r.Rewritten)
+	a.print("%s %serased, %s", counted(r.Erased, "object"), did, size(r.ErasedBytes))
+	a.print("%s of dead bytes are still stored", size(r.Remaining))
+	if r.NeedIdentity {
+		a.say("Some of them stand between living mail; a prune with the identity rewrites these packs.")
+	}
+	return nil
+}

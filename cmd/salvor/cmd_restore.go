@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/catalog"
+	"salvor/internal/mailstore/stores"
+	"salvor/restore"
+)
+
+func (a *app) restoreCommand() *cli.Command {
+	return &cli.Command{
+		Name: "restore", Category: categoryRead, ArgsUsage: "USER",
+		Usage: "put mail back: a user, a folder, a message, or everybody",
+		Description: `STORE is maildir:PATH, mbox:PATH or eml:DIR, with %u, %n and %d as for backup.
+Restoring only adds: what the folder holds already (the same content) is skipped,
+nothing is overwritten or removed, and an interrupted restore is completed by
+running it again. It needs the identity.
+
+Give USER, or --all, or --users-file.`,
+		UsageText: "salvor restore alice --to maildir:/tmp/alice\n" +
+			"salvor restore alice --folder INBOX --deleted-since yesterday --to maildir:/home/alice/Maildir --into RESTORED\n" +
+			"salvor restore --all --to maildir:/srv/new/%u/Maildir --pace 500msg/s",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "to", Usage: "put the mail into `STORE`"},
+			&cli.StringSliceFlag{Name: "folder", Usage: "only this `FOLDER`; 'Work/*' takes what lies below too"},
+			&cli.StringSliceFlag{Name: "uid", Usage: "only the message with UID `N`"},
+			&cli.StringFlag{Name: "as-of", Usage: "what was there at `TIME`"},
+			&cli.StringFlag{Name: "deleted-since", Usage: "only what was deleted at `TIME` or later, and is still kept"},
+			&cli.StringFlag{Name: "into", Usage: "put everything below `FOLDER` instead of the original folders"},
+			&cli.BoolFlag{Name: "all", Usage: "restore all users"},
+			&cli.StringFlag{Name: "users-file", Usage: "restore the users that `FILE` names, one a line"},
+			&cli.StringFlag{Name: "pace", Usage: "write at most at `RATE`, as in 200msg/s,20MB/s"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be restored, and write nothing"},
+		},
+		Action: a.action(0, 1, a.restore),
+	}
+}
+
+func (a *app) restore(ctx context.Context, c *cli.Context) error {
+	o, err := a.restoreOptions(c)
+	if err != nil {
+		return err
+	}
+	named := 0
+	for _, given := range []bool{c.NArg() == 1, c.Bool("all"), c.String("users-file") != ""} {
+		if given {
+			named++
+		}
+	}
+	if named != 1 {
+		return usagef("give one of: a USER, --all, --users-file FILE")
+	}
+	s, err := a.openReader(ctx)
+	if err != nil {
+		return err
+	}
+	reader, err := a.mustRead(s)
+	if err != nil {
+		return err
+	}
+	o.Catalog, o.Chunks = s.catalog, chunks{reader}
+	user := c.Args().First()
+	if o.Destination, err = stores.OpenDestination(o.To, stores.Options{User: user}); err != nil {
+		return storeError(err)
+	}
+	if named == 1 && user != "" {
+		return a.restoreUser(ctx, user, o)
+	}
+	users, err := a.restoreUsers(ctx, c, s)
+	if err != nil {
+		return err
+	}
+	if len(users) > 1 && !strings.HasPrefix(o.To, "eml:") && !variable(o.To) {
+		err := usagef("%s is one user's store: the mail of %d users would be mixed in it", o.To, len(users))
+		err.hint = "put %u where the users' names belong, as in maildir:/srv/new/%u/Maildir"
+		return err
+	}
+	return a.restoreMany(ctx, users, o)
+}
+
+// variable tells whether a store's URL gives each user a place of his own.
+func variable(url string) bool {
+	plain := strings.ReplaceAll(url, "%%", "")
+	return strings.Contains(plain, "%u") || strings.Contains(plain, "%n")
+}
+
+func (a *app) restoreOptions(c *cli.Context) (restore.Options, error) {
+	o := restore.Options{To: c.String("to"), Into: c.String("into"), DryRun: c.Bool("dry-run")}
+	if o.To == "" {
+		err := usagef("no destination: where shall the mail go?")
+		err.hint = "as in: --to maildir:/tmp/restored/%u"
+		return o, err
+	}
+	q := catalog.Query{Folders: notEmpty(c.StringSlice("folder"))}
+	for _, text := range c.StringSlice("uid") {
+		uid, err := parseUID(text)
+		if err != nil {
+			return o, err
+		}
+		q.UIDs = append(q.UIDs, uid)
+	}
+	if len(q.UIDs) > 0 && len(q.Folders) != 1 {
+		return o, usagef("--uid needs exactly one --folder: every folder counts its own UIDs")
+	}
+	var err error
+	if q.AsOf, err = a.timeFlag(c, "as-of"); err != nil {
+		return o, err
+	}
+	if q.DeletedSince, err = a.timeFlag(c, "deleted-since"); err != nil {
+		return o, err
+	}
+	o.Query = q
+	limiter, err := a.pace(c)
+	o.Wait = limiter.Wait
+	return o, err
+}
+
+// restoreUsers gives the users of --all or --users-file.
+func (a *app) restoreUsers(ctx context.Context, c *cli.Context, s *session) ([]string, error) {
+	var users []string
+	if path := c.String("users-file"); path != "" {
+		return readUsers(path)
+	}
+	err := s.catalog.Users(ctx, func(u *catalog.User) error {
+		users = append(users, u.Name)
+		return nil
+	})
+	return users, err
+}
+
+func readUsers(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usagef("--users-file: %w", err)
+	}
+	defer f.Close()
+	var users []string
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name := strings.TrimSpace(lines.Text()); name != "" && !strings.HasPrefix(name, "#") {
+			users = append(users, name)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, usagef("--users-file: %w", err)
+	}
+	if len(users) == 0 {
+		return nil, usagef("--users-file: %s names nobody", path)
+	}
+	return users, nil
+}
+
+func (a *app) restoreUser(ctx context.Context, user string, o restore.Options) error {
+	o.Meter = a.meter()
+	report, err := restore.User(ctx, user, o)
+	a.closeDisplay()
+	if err == nil || report.Messages > 0 {
+		if perr := a.printRestore(report); perr != nil {
+			return errors.Join(err, perr)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range report.Problems {
+		a.warn("salvor: %s", p)
+	}
+	if report.Failed > 0 || len(report.Problems) > 0 {
+		return withHint(incompletef("%s of %s could not be restored", counted(max(report.Failed, len(report.Problems)), "message"), user),
+			"they are named above; docs/runbook.md, \"Some messages do not come back\"")
+	}
+	return nil
+}
+
+// restoreMany restores user by user; one that fails stops nobody else.
+func (a *app) restoreMany(ctx context.Context, users []string, o restore.Options) error {
+	o.Meter = a.meter()
+	var failed, messages int
+	var printErr error
+	err := restore.All(ctx, users, o, func(r *restore.Report, err error) {
+		if err != nil && ctx.Err() == nil {
+			failed++
+			line, _ := explain(err)
+			a.warn("salvor: %s: %s", r.User, line)
+		}
+		for _, p := range r.Problems {
+			a.warn("salvor: %s", p)
+		}
+		messages += r.Failed
+		printErr = errors.Join(printErr, a.printRestore(r))
+	})
+	a.closeDisplay()
+	if err = errors.Join(err, printErr); err != nil {
+		return err
+	}
+	if failed+messages > 0 {
+		return incompletef("%s failed, %s could not be restored", counted(failed, "user"), counted(messages, "message"))
+	}
+	return nil
+}
+
+func (a *app) printRestore(r *restore.Report) error {
+	if a.json {
+		return a.printJSON(r)
+	}
+	did := "restored"
+	if r.DryRun {
+		did = "would be restored"
+	}
+	a.print("%s: %s (%s) %s to %s; %d there already, %d failed, %s", clean(r.User), counted(r.Messages, "message"), size(r.Bytes), did,
+		r.To, r.Skipped, r.Failed, seconds(r.Seconds))
+	var names []string
+	for name := range r.Folders {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	if a.verbose || r.DryRun {
+		for _, name := range names {
+			a.print("  %6d  %s", r.Folders[name], clean(name))
+		}
+	}
+	return nil
+}

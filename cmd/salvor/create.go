@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"salvor/chunk"
+	"salvor/internal/objstore"
+	"salvor/internal/vault"
+)
+
+// creation says what vault to make.
+type creation struct {
+	recipients  []string // empty: the identity's own
+	postQuantum bool     // for a new identity
+}
+
+// created is what was made.
+type created struct {
+	Vault       string   `json:"vault"`
+	URL         string   `json:"url"`
+	Recipients  []string `json:"recipients"`
+	Root        string   `json:"root"`
+	Identity    string   `json:"identity"`
+	NewIdentity bool     `json:"new_identity"`
+	HostKey     string   `json:"host_key"`
+}
+
+// createVault makes a vault with an identity (the one at hand, or a new one)
+// and a key for this host. The identity's file comes first: nothing may be
+// encrypted to a key that is not on the disk.
+func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
+	path := a.placeForIdentity()
+	ids, err := a.readIdentities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids.Keys) > 0 && o.postQuantum {
+		return nil, usagef("--post-quantum is for a new identity; one is there already")
+	}
+	store, err := objstore.Open(ctx, a.settings.vault, objstore.Options{Create: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseVault(ctx, store); err != nil {
+		return nil, a.whereVault(err)
+	}
+	made := &created{URL: a.settings.vault, Identity: first(a.settings.identities...)}
+	if len(ids.Keys) == 0 {
+		if ids, err = a.createIdentity(ctx, path, o.postQuantum); err != nil {
+			return nil, err
+		}
+		made.Identity, made.NewIdentity = path, true
+	}
+	if len(ids.Roots) == 0 {
+		return nil, usagef("the identity holds no root key: it was not made by salvor; give it as --recipient, and let salvor make an identity for the root key")
+	}
+	cutting, err := chunk.NewParams()
+	if err != nil {
+		return nil, err
+	}
+	recipients := o.recipients
+	if len(recipients) == 0 {
+		recipients = ids.Recipients
+	}
+	v, err := vault.Create(ctx, store, vault.CreateOptions{Root: ids.Roots[0], Recipients: recipients, Cutting: cutting, Created: a.now()})
+	if err != nil {
+		return nil, a.whereVault(err)
+	}
+	if _, err := a.makeHostKey(ctx, v, ids.Roots[0], allRoles); err != nil {
+		return nil, err
+	}
+	made.Vault, made.Recipients, made.Root = v.ID(), v.Config().Recipients, v.Config().Root.String()
+	made.HostKey = a.hostKeyPath(v.ID())
+	return made, a.remember(v.ID())
+}
+
+// refuseVault looks for a vault before an identity is made for nothing.
+func refuseVault(ctx context.Context, store objstore.Store) error {
+	_, err := vault.Open(ctx, store, vault.OpenOptions{})
+	if errors.Is(err, vault.ErrNoVault) {
+		return nil
+	}
+	if err == nil {
+		return vault.ErrVaultExists
+	}
+	return err
+}
+
+// placeForIdentity is where a new identity would go: the one file of
+// --identity, when it does not exist yet, else the default.
+func (a *app) placeForIdentity() string {
+	files := a.settings.identities
+	if len(files) == 1 && !exists(files[0]) && a.settings.command == "" {
+		a.settings.identities = nil
+		return files[0]
+	}
+	return a.settings.ownIdentity
+}
+
+// createIdentity makes an identity file.
+func (a *app) createIdentity(ctx context.Context, path string, postQuantum bool) (*vault.Identities, error) {
+	id, err := vault.NewIdentity(vault.IdentityOptions{PostQuantum: postQuantum, Created: a.now()})
+	if err != nil {
+		return nil, err
+	}
+	if err := id.WriteFile(path); err != nil {
+		return nil, fmt.Errorf("make the identity: %w", err)
+	}
+	if err := a.noteIdentity(knownIdentity{Recipient: id.Recipient(), File: path}); err != nil {
+		return nil, err
+	}
+	a.settings.identities = []string{path}
+	return vault.ReadIdentities(ctx, vault.IdentitySources{Files: []string{path}})
+}
+
+func (a *app) noteIdentity(id knownIdentity) error {
+	st, err := a.readState()
+	if err != nil {
+		return err
+	}
+	st.note(id)
+	return a.writeState(st)
+}
+
+// tellCreated says what was made and what to do next.
+func (a *app) tellCreated(m *created) {
+	a.say("Made the vault %s (id %s).", m.URL, m.Vault)
+	if m.NewIdentity {
+		a.say("Made the identity %s.\n"+
+			"  Only this file opens the backup and says who may write to it. Now:\n"+
+			"  1. copy it to another place (a password store, a safe, another machine);\n"+
+			"  2. show the copy to salvor:   salvor identity confirm COPY\n"+
+			"  3. for a host that shall not read what it backs up: move it away from here.", m.Identity)
+	} else if m.Identity != "" {
+		a.say("Used the identity %s.", m.Identity)
+	}
+	a.say("Made this host's key %s: it writes backups, and reads no mail.", filepath.Clean(m.HostKey))
+}

@@ -1,0 +1,12 @@
+// Command salvor backs up the mail of a mail server and brings it back.
+//
+// The package holds the commands of the command line: flags, output and exit
+// codes. What a command does stands in the packages below (internal/backup,
+// restore, internal/upkeep, catalog, internal/vault); nothing imports this one.
+package main
+
+import "os"
+
+func main() {
+	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"salvor/catalog"
+	"salvor/internal/history"
+	"salvor/internal/objstore"
+	"salvor/internal/vault"
+)
+
+// session is an opened vault with what is at hand for it.
+type session struct {
+	vault   *vault.Vault // nil: it did not answer
+	ids     *vault.Identities
+	host    *vault.HostKey // nil: this host has none
+	catalog *catalog.Catalog
+	// behind says why the catalog could not be brought up to the vault's head;
+	// nil when it was.
+	behind error
+}
+
+func (s *session) history() *history.History {
+	return &history.History{Vault: s.vault, Catalog: s.catalog, Host: s.host, Keys: s.ids.Keys}
+}
+
+// openVault opens the vault and what belongs to it on this host, without its
+// catalog.
+func (a *app) openVault(ctx context.Context) (*session, error) {
+	ids, err := a.readIdentities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	store, err := a.openStore(ctx, objstore.Options{})
+	if err != nil {
+		return nil, err
+	}
+	v, err := vault.Open(ctx, store, vault.OpenOptions{})
+	if err != nil {
+		return nil, a.whereVault(err)
+	}
+	s := &session{vault: v, ids: ids}
+	if err := checkRoot(v.Config(), ids); err != nil {
+		return nil, a.whereVault(err)
+	}
+	s.host, err = vault.ReadHostKey(a.hostKeyPath(v.ID()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, a.remember(v.ID())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if w := s.host.Warning(); w != nil {
+		a.warn("salvor: warning: %s", w.String())
+	}
+	// The host has seen this vault before: it must be signed by the same root.
+	if s.vault, err = vault.Open(ctx, store, s.host.Pin()); err != nil {
+		return nil, a.whereVault(err)
+	}
+	return s, a.remember(v.ID())
+}
+
+// openStore opens the store that the vault's URL names.
+func (a *app) openStore(ctx context.Context, o objstore.Options) (objstore.Store, error) {
+	store, err := objstore.Open(ctx, a.settings.vault, o)
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %w", a.settings.vault, vault.ErrNoVault, err)
+	}
+	return store, err
+}
+
+// whereVault adds the vault's place to an error.
+func (a *app) whereVault(err error) error {
+	return fmt.Errorf("%s: %w", a.settings.vault, err)
+}
+
+// checkRoot compares the vault with the identities at hand. A vault whose
+// recipients we hold, but which another root signed, is a forgery; one that
+// has nothing to do with our identities is just another vault.
+func checkRoot(c vault.Config, ids *vault.Identities) error {
+	if len(ids.Roots) == 0 {
+		return nil
+	}
+	if _, err := ids.Root(c.Root); err == nil {
+		return nil
+	}
+	for _, r := range ids.Recipients {
+		if slices.Contains(c.Recipients, r) {
+			return fmt.Errorf("%w: it is encrypted to the identity at hand, but another root key signed its config", vault.ErrNotAuthentic)
+		}
+	}
+	return fmt.Errorf("%w: the identity given belongs to another vault", vault.ErrNoIdentity)
+}
+
+func (a *app) hostKeyPath(id string) string {
+	return filepath.Join(a.settings.data, "host-"+id+".key")
+}
+
+func (a *app) catalogPath(id string) string {
+	return first(a.settings.catalog, filepath.Join(a.settings.data, "catalog-"+id+".db"))
+}
+
+// openCatalog opens the vault's catalog, made when it is not there: the vault
+// fills it.
+func (a *app) openCatalog(s *session, o catalog.Options) error {
+	path := a.catalogPath(s.vault.ID())
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	c, err := catalog.Open(path, o)
+	if err != nil {
+		return err
+	}
+	s.catalog = c
+	a.onClose(c.Close)
+	return nil
+}
+
+// openWriter opens vault and catalog for a command that commits. The engines
+// bring the catalog up to date themselves, under the lease.
+func (a *app) openWriter(ctx context.Context) (*session, error) {
+	s, err := a.openVault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.ensureHostKey(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, a.openCatalog(s, catalog.Options{})
+}
+
+// openReader opens vault and catalog for a command that reads mail, and brings
+// the catalog up to the vault's head.
+func (a *app) openReader(ctx context.Context) (*session, error) {
+	s, err := a.openVault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.openCatalog(s, catalog.Options{}); err != nil {
+		return nil, err
+	}
+	return s, a.follow(ctx, s)
+}
+
+// openAnswers opens the catalog for a command that only asks it. It answers
+// also while the vault does not, and says so.
+func (a *app) openAnswers(ctx context.Context) (*session, error) {
+	s, err := a.openReader(ctx)
+	if err == nil {
+		return s, nil
+	}
+	if !errors.Is(err, objstore.ErrUnavailable) && !errors.Is(err, objstore.ErrDenied) && !errors.Is(err, vault.ErrNoVault) &&
+		!errors.Is(err, history.ErrNoKey) {
+		return nil, err
+	}
+	cause := err
+	if s == nil || s.catalog == nil {
+		if s, err = a.openOffline(); err != nil {
+			return nil, cause // the vault is what the operator asked about
+		}
+	}
+	head, err := s.catalog.Head()
+	if err != nil {
+		return nil, err
+	}
+	if head.Number == 0 {
+		return nil, cause
+	}
+	s.behind = cause
+	line, _ := explain(cause)
+	a.warn("salvor: this is what the catalog knew at commit %d; the vault could not be asked: %s", head.Number, line)
+	return s, nil
+}
+
+// openOffline opens the catalog of a vault that cannot be reached.
+func (a *app) openOffline() (*session, error) {
+	st, err := a.readState()
+	if err != nil {
+		return nil, err
+	}
+	path := first(a.settings.catalog, a.catalogPath(st.Vaults[a.settings.vault]))
+	c, err := catalog.Open(path, catalog.Options{MustExist: true})
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(c.Close)
+	return &session{catalog: c, ids: &vault.Identities{}}, nil
+}
+
+// follow replays what the catalog does not know yet.
+func (a *app) follow(ctx context.Context, s *session) error {
+	head, err := s.catalog.Head()
+	if err != nil {
+		return err
+	}
+	n, err := s.history().Follow(ctx)
+	if err != nil {
+		return a.whereVault(err)
+	}
+	if n > 0 && head.Number == 0 {
+		a.say("salvor: built the catalog %s from the vault", s.catalog.Path())
+	} else if n > 0 && a.verbose {
+		a.say("salvor: the catalog learned %s from the vault", counted(n, "commit"))
+	}
+	return nil
+}
+
+// ensureHostKey lets this host write. Where it has no key for the vault and
+// the vault's root key is at hand, it makes and certifies one.
+func (a *app) ensureHostKey(ctx context.Context, s *session) error {
+	if s.host != nil {
+		return nil
+	}
+	root, err := s.ids.Root(s.vault.Config().Root)
+	if err != nil {
+		return withHint(a.whereVault(history.ErrNoWriter),
+			"`salvor key add` makes one; it needs the identity once, or a word from who has it")
+	}
+	if s.host, err = a.makeHostKey(ctx, s.vault, root, allRoles); err != nil {
+		return err
+	}
+	a.say("salvor: this host had no key for the vault; made %s (writer %s)", a.hostKeyPath(s.vault.ID()), shortID(s.host.ID()))
+	return nil
+}
+
+var allRoles = []vault.Role{vault.RoleBackup, vault.RoleUpkeep, vault.RoleDecide}
+
+// makeHostKey makes, keeps and certifies a key. The file comes first: a
+// certified key that nobody holds would be encrypted to for ever.
+func (a *app) makeHostKey(ctx context.Context, v *vault.Vault, root *vault.RootKey, roles []vault.Role) (*vault.HostKey, error) {
+	key, err := a.newHostKey(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.Certify(ctx, root, key.Request(), roles, a.now()); err != nil {
+		return nil, errors.Join(err, os.Remove(a.hostKeyPath(v.ID())))
+	}
+	return key, nil
+}
+
+func (a *app) newHostKey(v *vault.Vault) (*vault.HostKey, error) {
+	key, err := v.NewHostKey(hostName())
+	if err != nil {
+		return nil, err
+	}
+	return key, key.WriteFile(a.hostKeyPath(v.ID()))
+}
+
+func shortID(id vault.WriterID) string { return id.String()[:16] }
+
+// hostName names this machine for people.
+func hostName() string {
+	if h, err := os.Hostname(); err == nil && h != "" {
+		return clean(h)
+	}
+	return "localhost"
+}

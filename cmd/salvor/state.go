@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"salvor/internal/durable"
+	"salvor/internal/vault"
+)
+
+// state is what this host remembers besides keys and catalogs, in
+// $XDG_DATA_HOME/salvor/state.json. Losing it loses no mail: a vault's catalog
+// is then not found while the vault does not answer, and a confirmed identity
+// has to be confirmed again.
+type state struct {
+	// Vaults gives the id of the vault that was last seen at a URL.
+	Vaults map[string]string `json:"vaults,omitempty"`
+	// Identities are those that salvor has made here or had confirmed.
+	Identities []knownIdentity `json:"identities,omitempty"`
+}
+
+type knownIdentity struct {
+	Recipient string     `json:"recipient"` // the public half
+	File      string     `json:"file"`
+	Confirmed *time.Time `json:"confirmed,omitempty"` // when a copy was shown
+}
+
+func (a *app) statePath() string { return filepath.Join(a.settings.data, "state.json") }
+
+func (a *app) readState() (*state, error) {
+	st := &state{Vaults: map[string]string{}}
+	b, err := os.ReadFile(a.statePath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, st); err != nil {
+		return nil, withHint(fmt.Errorf("read %s: %w", a.statePath(), err), "remove the file; it only holds what salvor finds out again")
+	}
+	if st.Vaults == nil {
+		st.Vaults = map[string]string{}
+	}
+	return st, nil
+}
+
+func (a *app) writeState(st *state) error {
+	b, err := json.MarshalIndent(st, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(a.settings.data, 0o700); err != nil {
+		return err
+	}
+	return durable.WriteFile(a.statePath(), append(b, '\n'), 0o600)
+}
+
+// remember notes which vault lies at the URL, so that its catalog is found
+// while the vault does not answer.
+func (a *app) remember(id string) error {
+	st, err := a.readState()
+	if err != nil || st.Vaults[a.settings.vault] == id {
+		return err
+	}
+	st.Vaults[a.settings.vault] = id
+	if err := a.writeState(st); err != nil {
+		a.warn("salvor: warning: %v", err) // a read-only host can restore all the same
+	}
+	return nil
+}
+
+// note remembers an identity that salvor made, or that was confirmed.
+func (st *state) note(id knownIdentity) {
+	i := slices.IndexFunc(st.Identities, func(k knownIdentity) bool { return k.Recipient == id.Recipient })
+	if i < 0 {
+		st.Identities = append(st.Identities, id)
+		return
+	}
+	st.Identities[i].Confirmed = id.Confirmed
+}
+
+// unconfirmed gives the file of an identity that salvor made on this host for
+// the vault, and of which nobody has shown a copy yet; "" when there is none.
+func (a *app) unconfirmed(c vault.Config) (string, error) {
+	st, err := a.readState()
+	if err != nil {
+		return "", err
+	}
+	for _, id := range st.Identities {
+		if id.Confirmed == nil && slices.Contains(c.Recipients, id.Recipient) {
+			return id.File, nil
+		}
+	}
+	return "", nil
+}
+
+// identityWarning is the words about an unconfirmed identity, "" for none.
+func (a *app) identityWarning(s *session) (string, error) {
+	if s.vault == nil {
+		return "", nil
+	}
+	file, err := a.unconfirmed(s.vault.Config())
+	if err != nil || file == "" {
+		return "", err
+	}
+	return fmt.Sprintf("no copy of the identity is known to exist; without %s nobody can read this backup. "+
+		"Copy it to another place and run: salvor identity confirm COPY", file), nil
+}
+
+// remindIdentity says so at the end of every run that writes.
+func (a *app) remindIdentity(s *session) error {
+	words, err := a.identityWarning(s)
+	if err == nil && words != "" {
+		a.warn("salvor: warning: %s", words)
+	}
+	return err
+}
