@@ -70,6 +70,10 @@ func (r Mailbox) remove(t *Tx) error {
 	return t.w.prep("DELETE FROM mailbox WHERE id = ?").int(r.ID).run()
 }
 
+// replace is INSERT for a row that may be there. SQLite keeps a journal of its
+// own for such a statement, so it takes longer.
+const replace = "INSERT OR REPLACE"
+
 func (r Record) put(t *Tx) error {
 	if err := t.wantMailbox(r); err != nil {
 		return err
@@ -78,13 +82,15 @@ func (r Record) put(t *Tx) error {
 	if err != nil {
 		return err
 	}
+	insert := "INSERT"
 	if !t.used(RecordIDs, r.ID) {
 		if err := t.uncount(r.ID); err != nil {
 			return err
 		}
+		insert = replace
 	}
 	t.count(r.GoneRun != 0, 1)
-	st := t.w.prep("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)").
+	st := t.w.prep(insert + " INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)").
 		int(r.ID).int(r.Mailbox).int(int64(r.UID)).int(content).
 		int(int64(r.GoneRun)).timep(r.GoneAt).int(r.Hold).int(r.MovedTo).
 		int(int64(r.FirstRun)).time(r.FirstSeen).time(r.InternalDate).int(int64(r.ModSeq))
@@ -176,7 +182,11 @@ func (r Content) put(t *Tx) error {
 	t.contents = lastID[chunk.ID]{r.ID, id}
 	t.add(totalContents, 1)
 	t.add(totalBytes, r.Size)
-	return t.w.prep("INSERT OR REPLACE INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)").
+	insert := "INSERT"
+	if had {
+		insert = replace
+	}
+	return t.w.prep(insert + " INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)").
 		int(id).int(r.Size).timep(r.Date).blob(r.SHA1[:]).blob(packInts(parts, id)).
 		text(r.From).text(r.To).text(r.Subject).text(r.MessageID).run()
 }

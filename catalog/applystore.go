@@ -45,6 +45,7 @@ func (r Pack) remove(t *Tx) error {
 		}
 	}
 	t.packs.id = 0
+	delete(t.packUse, p.id) // its row id may be used again
 	return t.w.prep("DELETE FROM pack WHERE id = ?").int(p.id).run()
 }
 
@@ -218,6 +219,7 @@ func (t *Tx) removeFrame(r Row, f frameRow) error {
 		}
 	}
 	t.usage(f.pack, -f.stored, -f.share(f.live))
+	delete(t.frameUse, f.id)
 	return t.w.prep("DELETE FROM frame WHERE id = ?").int(f.id).run()
 }
 

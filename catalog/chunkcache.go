@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"salvor/chunk"
@@ -27,37 +28,47 @@ const (
 	chunkGone                    // removed
 )
 
-// maxCached bounds the cache, some 4 MB.
-const maxCached = 16 << 10
+// maxCached bounds the rows that are kept, some 2 MB, and maxKnown the names
+// that are known to be there or not, some 4 MB.
+const (
+	maxCached = 16 << 10
+	maxKnown  = 48 << 10
+)
 
 // chunkCache holds the chunk rows that a transaction worked with last and
-// writes them back in one go. A new message's chunks are added, found again and
-// counted within a short time: this makes one statement of all that.
+// writes them back in one go. A new message's chunks are asked for, added, found
+// again and counted within a short time: this makes one statement of all that.
 type chunkCache struct {
 	t     *Tx
-	index map[chunk.Ref]int
+	index map[chunk.Ref]int32 // into rows, or missing
 	rows  []chunkRow
 	todo  int // rows to be written, at most
 }
 
+const missing = -1
+
 func newChunkCache(t *Tx) *chunkCache {
-	return &chunkCache{t: t, index: make(map[chunk.Ref]int, 1024)}
+	return &chunkCache{t: t, index: make(map[chunk.Ref]int32, 1024)}
 }
 
 // find gives the row of ref, nil when there is none. It is valid, and may be
 // changed with touch, until the next call of find, add or flush.
 func (k *chunkCache) find(ref chunk.Ref) (*chunkRow, error) {
 	if i, ok := k.index[ref]; ok {
-		if k.rows[i].state == chunkGone {
-			return nil, nil
-		}
-		return &k.rows[i], nil
+		return k.at(i), nil
 	}
 	r, found, err := k.t.w.readChunk(ref)
 	if err != nil || !found {
 		return nil, err
 	}
 	return k.keep(r)
+}
+
+func (k *chunkCache) at(i int32) *chunkRow {
+	if i == missing || k.rows[i].state == chunkGone {
+		return nil
+	}
+	return &k.rows[i]
 }
 
 // add makes a new row.
@@ -68,7 +79,7 @@ func (k *chunkCache) add(r chunkRow) (*chunkRow, error) {
 }
 
 func (k *chunkCache) keep(r chunkRow) (*chunkRow, error) {
-	if len(k.rows) >= maxCached {
+	if len(k.rows) >= maxCached || len(k.index) >= maxKnown {
 		if err := k.flush(); err != nil {
 			return nil, err
 		}
@@ -78,7 +89,7 @@ func (k *chunkCache) keep(r chunkRow) (*chunkRow, error) {
 	if r.state == chunkFresh {
 		k.todo++
 	}
-	k.index[r.ref] = len(k.rows)
+	k.index[r.ref] = int32(len(k.rows))
 	k.rows = append(k.rows, r)
 	return &k.rows[len(k.rows)-1], nil
 }
@@ -96,6 +107,9 @@ func (k *chunkCache) drop(r *chunkRow) error {
 	r.state = chunkGone
 	if was == chunkFresh {
 		return nil
+	}
+	if err := k.t.w.unplace(r); err != nil {
+		return err
 	}
 	return k.t.w.prep("DELETE FROM chunk WHERE id = ?").int(r.id).run()
 }
@@ -133,14 +147,79 @@ func joinID(head int64, tail row, col int) (id chunk.ID) {
 	return id
 }
 
+// readChunk looks a chunk up in the file.
 func (c *conn) readChunk(ref chunk.Ref) (r chunkRow, found bool, err error) {
 	head, tail := splitID(ref.ID)
-	found, err = c.prep("SELECT id, frame, offset, size, refs FROM chunk WHERE head = ? AND tail = ? AND kind = ?").
-		int(head).blob(tail).int(int64(ref.Kind)).
-		one(func(q row) {
-			r = chunkRow{ref: ref, id: q.int(0), frame: q.int(1), offset: q.int(2), size: q.int(3), refs: q.int(4)}
-		})
-	return r, found, err
+	for place := head; ; place++ {
+		id, taken, err := c.place(place)
+		if err != nil || !taken {
+			return r, false, err
+		}
+		found, err = c.prep("SELECT id, frame, offset, size, refs FROM chunk WHERE id = ? AND kind = ? AND head = ? AND tail = ?").
+			int(id).int(int64(ref.Kind)).int(head).blob(tail).
+			one(func(q row) {
+				r = chunkRow{ref: ref, id: q.int(0), frame: q.int(1), offset: q.int(2), size: q.int(3), refs: q.int(4)}
+			})
+		if err != nil || found {
+			return r, found, err
+		}
+	}
+}
+
+// place gives the chunk that chunk_at has at this number. The numbers wrap
+// around, as Go's integers do.
+func (c *conn) place(place int64) (id int64, taken bool, err error) {
+	taken, err = c.prep("SELECT id FROM chunk_at WHERE place = ?").int(place).one(func(q row) { id = q.int(0) })
+	return id, taken, err
+}
+
+// enter puts a chunk at the first free number from that of its hash on.
+func (c *conn) enter(head, id int64) error {
+	for ; ; head++ {
+		err := c.prep("INSERT INTO chunk_at VALUES (?, ?) ON CONFLICT DO NOTHING").int(head).int(id).run()
+		if err != nil || c.db.Changes() == 1 {
+			return err
+		}
+	}
+}
+
+// unplace takes a chunk out of chunk_at and enters those again that stand right
+// after it, because they may have been pushed on by it.
+func (c *conn) unplace(r *chunkRow) error {
+	place, _ := splitID(r.ref.ID)
+	for ; ; place++ {
+		id, taken, err := c.place(place)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			return fmt.Errorf("%w: %s is in no index", ErrDamaged, r.ref)
+		}
+		if id == r.id {
+			break
+		}
+	}
+	leave := "DELETE FROM chunk_at WHERE place = ?"
+	if err := c.prep(leave).int(place).run(); err != nil {
+		return err
+	}
+	for place++; ; place++ {
+		id, taken, err := c.place(place)
+		if err != nil || !taken {
+			return err
+		}
+		ref, _, err := c.refOf(id)
+		if err == nil {
+			err = c.prep(leave).int(place).run()
+		}
+		if err != nil {
+			return err
+		}
+		head, _ := splitID(ref.ID)
+		if err := c.enter(head, id); err != nil {
+			return err
+		}
+	}
 }
 
 // refOf gives the name of the chunk with this row id.
@@ -158,21 +237,32 @@ func (c *conn) writeChunk(r *chunkRow) error {
 			int(r.frame).int(r.offset).int(r.size).int(r.refs).int(r.id).run()
 	}
 	head, tail := splitID(r.ref.ID)
-	return c.prep("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)").
+	err := c.prep("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)").
 		int(r.id).int(int64(r.ref.Kind)).int(head).blob(tail).
 		int(r.frame).int(r.offset).int(r.size).int(r.refs).run()
+	if err != nil {
+		return err
+	}
+	return c.enter(head, r.id)
 }
 
 // chunk finds a chunk: through the cache of a transaction, where there is one.
+// What is not there is remembered too: it is probably about to be added.
 func (c *conn) chunk(ref chunk.Ref) (r chunkRow, found bool, err error) {
 	if c.cache == nil {
 		return c.readChunk(ref)
 	}
 	if i, ok := c.cache.index[ref]; ok {
-		r = c.cache.rows[i]
-		return r, r.state != chunkGone, nil
+		if k := c.cache.at(i); k != nil {
+			return *k, true, nil
+		}
+		return r, false, nil
 	}
-	return c.readChunk(ref)
+	r, found, err = c.readChunk(ref)
+	if err == nil && !found && len(c.cache.index) < maxKnown {
+		c.cache.index[ref] = missing
+	}
+	return r, found, err
 }
 
 // standing gives the chunks that stand in the frame now, by offset. The frame's

@@ -4,7 +4,7 @@ package catalog
 // in their place. It is not journaled: a checkpoint means it.
 func (t *Tx) Clear() error {
 	return wrap(t.do(func() error {
-		for _, table := range []string{"user", "mailbox", "record", "content", "part", "chunk", "frame", "pack",
+		for _, table := range []string{"user", "mailbox", "record", "content", "part", "chunk", "chunk_at", "frame", "pack",
 			"run", "hold", "tombstone", "ack", "counter"} {
 			if err := t.w.exec("DELETE FROM " + table); err != nil {
 				return err

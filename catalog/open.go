@@ -46,9 +46,9 @@ type Catalog struct {
 // Head is the vault's last commit that was applied. The zero Head is that of
 // an empty catalog.
 type Head struct {
-	Vault  string // the vault's id
-	Number uint64
-	Hash   chunk.ID
+	Vault  string   `json:"vault"` // the vault's id
+	Number uint64   `json:"number"`
+	Hash   chunk.ID `json:"hash"`
 }
 
 // Open opens the catalog at path and makes it, with mode 0600, when it is not

@@ -18,9 +18,11 @@ var migrations = []string{schema1}
 // for never. Rows that belong to each other do so by integer ids; only user,
 // chunk, frame and pack ids are this file's own, the others come with the rows.
 //
-// chunk is what deduplication asks for each piece of each message, so its index
-// holds only the first eight bytes of the hash as an integer; the rest is
-// compared in the row. The lists of a message's and a part's pieces (parts,
+// chunk is what deduplication asks for each piece of each message. Rows are in
+// the order in which they came, and chunk_at finds them: by the first eight
+// bytes of the hash as an integer, the cheapest key that SQLite has; the rest
+// (tail) is compared in the row. A chunk whose place in chunk_at is taken by
+// another one stands at the next free number. The lists of a message's and a part's pieces (parts,
 // chunks) are ids of chunk rows as varints. content.id and part.id are those
 // of their own chunk rows.
 const schema1 = `
@@ -66,7 +68,7 @@ CREATE TABLE chunk (
 	id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, head INTEGER NOT NULL, tail BLOB NOT NULL,
 	frame INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, refs INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX chunk_head ON chunk (head);
+CREATE TABLE chunk_at (place INTEGER PRIMARY KEY, id INTEGER NOT NULL) STRICT;
 CREATE TABLE frame (
 	id INTEGER PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
 	stored INTEGER NOT NULL, plain INTEGER NOT NULL, method TEXT NOT NULL,

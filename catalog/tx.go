@@ -44,7 +44,7 @@ func (c *Catalog) Begin(ctx context.Context) (*Tx, error) {
 	if err := c.await(ctx); err != nil {
 		return nil, wrap(err, "begin catalog transaction")
 	}
-	t := &Tx{c: c, w: c.writer, frameUse: map[int64]int64{}, packUse: map[int64]packUse{}}
+	t := &Tx{c: c, w: c.writer}
 	t.queries = queries{t}
 	if err := t.begin(); err != nil {
 		c.turn <- struct{}{}
@@ -65,17 +65,29 @@ func (t *Tx) begin() error {
 	if err := t.w.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	t.w.cache = newChunkCache(t)
-	t.w.settle = t.flush
-	if err := t.load(); err != nil {
-		return errors.Join(err, t.end("ROLLBACK"))
+	if err := t.reset(); err != nil {
+		t.w.cache = nil
+		return errors.Join(err, t.w.exec("ROLLBACK"))
 	}
+	t.w.settle = t.settle
 	return nil
 }
 
-// load reads what the transaction keeps in memory.
-func (t *Tx) load() error {
-	var err error
+// settle is flush for the queries, which is as fatal as any change when it
+// fails.
+func (t *Tx) settle() error {
+	if t.ended || t.err != nil {
+		return t.usable()
+	}
+	t.err = t.flush()
+	return t.err
+}
+
+// reset has everything that is kept in memory agree with the file.
+func (t *Tx) reset() (err error) {
+	t.w.cache = newChunkCache(t)
+	t.frameUse, t.packUse = map[int64]int64{}, map[int64]packUse{}
+	t.users.id, t.packs.id, t.contents.id, t.mailbox = 0, 0, 0, 0
 	for i := range t.seq {
 		if t.seq[i].last, err = t.w.counter(sequenceNames[i]); err != nil {
 			return err
