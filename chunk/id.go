@@ -21,6 +21,9 @@ func ParseID(s string) (ID, error) {
 // String gives 64 lower-case hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
+// Short gives the first eight digits, for people.
+func (id ID) Short() string { return hex.EncodeToString(id[:4]) }
+
 // IsZero tells whether the ID was never set.
 func (id ID) IsZero() bool { return id == ID{} }
 

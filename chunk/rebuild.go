@@ -15,6 +15,7 @@ type DamageError struct {
 	Err     error  // the cause, when there is one
 }
 
+// Error names the message and, where it is known, the part.
 func (e *DamageError) Error() string {
 	s := "message " + e.Message.String()
 	if !e.Part.IsZero() {
