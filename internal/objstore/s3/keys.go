@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -35,16 +36,20 @@ func newKeys(file string) *keys {
 	if file != "" {
 		return &keys{from: &credentials.FileAWSCredentials{Filename: file}}
 	}
-	return &keys{from: &credentials.Chain{Providers: []credentials.Provider{
+	providers := []credentials.Provider{
 		&credentials.EnvAWS{},
 		&credentials.EnvMinio{},
 		&credentials.FileAWSCredentials{},
 		&credentials.FileMinioClient{},
-		&credentials.IAM{Client: &http.Client{
+	}
+	// minio-go does not know this switch of Amazon's own tools.
+	if !strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
+		providers = append(providers, &credentials.IAM{Client: &http.Client{
 			Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: metadataWait},
 			Timeout:   metadataWait,
-		}},
-	}}}
+		}})
+	}
+	return &keys{from: &credentials.Chain{Providers: providers}}
 }
 
 // RetrieveWithCredContext implements credentials.Provider.

@@ -49,7 +49,7 @@ type Options struct {
 	// where keys are looked for; "" are the environment (AWS_ACCESS_KEY_ID,
 	// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN; MINIO_ROOT_USER,
 	// MINIO_ROOT_PASSWORD), the files of aws and mc in the home directory, and
-	// the machine's role (IAM), in this order.
+	// the machine's role (unless AWS_EC2_METADATA_DISABLED=true), in this order.
 	CredentialsFile string
 	// Patience is for how long an operation that fails is tried again,
 	// counted from its first failure; 0 is two minutes.
