@@ -9,8 +9,8 @@ import (
 
 // queries are the methods that a Catalog and a Tx have in common. Those with a
 // context call yield for each row, keep no rows, and stop at yield's first
-// error, which they return. Rows that yield itself changes in the same
-// transaction may or may not be seen any more.
+// error, which they return (nil for ErrStop). Rows that yield itself changes in
+// the same transaction may or may not be seen any more.
 type queries struct{ from source }
 
 // source gives a connection to read with. snapshot has several statements see
@@ -52,9 +52,14 @@ func (q queries) lookSettled(what string, fn func(*conn) error) error {
 	})
 }
 
+// list runs a single listing.
+func (q queries) list(what string, fn func(*conn) error) error {
+	return wrap(unlessStop(q.from.borrow(fn)), what)
+}
+
 // walk runs several statements on one state of the catalog.
 func (q queries) walk(what string, fn func(*conn) error) error {
-	return wrap(q.from.snapshot(func(c *conn) error {
+	return wrap(unlessStop(q.from.snapshot(func(c *conn) error {
 		c.mu.Lock()
 		var err error
 		if c.settle != nil {
@@ -65,7 +70,7 @@ func (q queries) walk(what string, fn func(*conn) error) error {
 			return err
 		}
 		return fn(c)
-	}), what)
+	})), what)
 }
 
 // locked runs one look-up in the middle of a walk.
@@ -73,6 +78,17 @@ func (c *conn) locked(fn func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return fn()
+}
+
+// ErrStop ends a listing early without an error: a yield that returns it has
+// seen enough.
+var ErrStop = errors.New("enough")
+
+func unlessStop(err error) error {
+	if errors.Is(err, ErrStop) {
+		return nil
+	}
+	return err
 }
 
 func noBind(*stmt) {}
@@ -105,9 +121,9 @@ func (q queries) User(name string) (u User, ok bool, err error) {
 
 // Users lists all users by name, also those that are gone.
 func (q queries) Users(ctx context.Context, yield func(*User) error) error {
-	return wrap(q.from.borrow(func(c *conn) error {
+	return q.list("list users of catalog", func(c *conn) error {
 		return stream(ctx, c, "SELECT "+userColumns+" FROM user u ORDER BY u.name", noBind, scanUser, yield)
-	}), "list users of catalog")
+	})
 }
 
 const mailboxColumns = `m.id, u.name, m.name, m.object_id, m.uid_validity, m.uid_next, m.special_use, m.subscribed, m.state,
@@ -138,7 +154,7 @@ func (c *conn) mailbox(id int64) (m Mailbox, ok bool, err error) {
 // Mailboxes lists a user's mailboxes by name, also excluded ones and those
 // that are gone. With "" it lists those of all users, by user and name.
 func (q queries) Mailboxes(ctx context.Context, user string, yield func(*Mailbox) error) error {
-	return wrap(q.from.borrow(func(c *conn) error { return c.mailboxes(ctx, user, yield) }), "list mailboxes of catalog")
+	return q.list("list mailboxes of catalog", func(c *conn) error { return c.mailboxes(ctx, user, yield) })
 }
 
 func (c *conn) mailboxes(ctx context.Context, user string, yield func(*Mailbox) error) error {

@@ -32,10 +32,10 @@ func (q queries) Runs(ctx context.Context, n int, yield func(*Run) error) error 
 	if n <= 0 {
 		n = -1 // SQLite's "no limit"
 	}
-	return wrap(q.from.borrow(func(c *conn) error {
+	return q.list("list runs of catalog", func(c *conn) error {
 		return stream(ctx, c, "SELECT "+runColumns+" FROM run ORDER BY number DESC LIMIT ?",
 			func(st *stmt) { st.int(int64(n)) }, scanRun, yield)
-	}), "list runs of catalog")
+	})
 }
 
 // FirstRunSince gives the number of the first run that started at t or later;
@@ -58,16 +58,16 @@ const holdColumns = "id, user, run, reason, records, verdict, verdict_at, verdic
 
 // Holds lists all holds by id, decided ones too.
 func (q queries) Holds(ctx context.Context, yield func(*Hold) error) error {
-	return wrap(q.from.borrow(func(c *conn) error {
+	return q.list("list holds of catalog", func(c *conn) error {
 		return stream(ctx, c, "SELECT "+holdColumns+" FROM hold ORDER BY id", noBind, scanHold, yield)
-	}), "list holds of catalog")
+	})
 }
 
 // OpenHolds lists the holds without a verdict, by id.
 func (q queries) OpenHolds(ctx context.Context, yield func(*Hold) error) error {
-	return wrap(q.from.borrow(func(c *conn) error {
+	return q.list("list open holds of catalog", func(c *conn) error {
 		return stream(ctx, c, "SELECT "+holdColumns+" FROM hold WHERE verdict = '' ORDER BY id", noBind, scanHold, yield)
-	}), "list open holds of catalog")
+	})
 }
 
 func scanTombstone(r row) *Tombstone {
@@ -94,17 +94,17 @@ func (q queries) Tombstones(ctx context.Context, user string, yield func(*Tombst
 		query += " WHERE user = ?"
 		bind = func(st *stmt) { st.text(user) }
 	}
-	return wrap(q.from.borrow(func(c *conn) error {
+	return q.list("list tombstones of catalog", func(c *conn) error {
 		return stream(ctx, c, query+" ORDER BY user, content", bind, scanTombstone, yield)
-	}), "list tombstones of catalog")
+	})
 }
 
 // Acks lists the acknowledged problems by name.
 func (q queries) Acks(ctx context.Context, yield func(*Ack) error) error {
-	return wrap(q.from.borrow(func(c *conn) error {
+	return q.list("list acknowledgements of catalog", func(c *conn) error {
 		return stream(ctx, c, "SELECT attention, at, by FROM ack ORDER BY attention", noBind,
 			func(r row) *Ack { return &Ack{Attention: r.text(0), At: r.time(1), By: r.text(2)} }, yield)
-	}), "list acknowledgements of catalog")
+	})
 }
 
 // Stats are the sums that status shows.

@@ -81,7 +81,11 @@ func answers(t testing.TB, c *Catalog) string {
 		{DeletedSince: night.AddDate(0, 0, 3)}, {UIDs: []uint32{5, 7, 9, 300}}, {User: "user-1"}} {
 		must(t, c.Entries(ctx, q, func(e *Entry) error { return say(e) }))
 	}
-	must(t, c.Gone(ctx, GoneQuery{SinceRun: 2}, func(g *Gone) error { return say(g) }))
+	must(t, c.Expiring(ctx, night.AddDate(1, 0, 0), func(e *Expiring) error { return say(e) }))
+	must(t, c.GoneSince(ctx, 2, func(user string, r *Record) error { must(t, say(user)); return say(r) }))
+	losses, err := c.Losses(ctx, LossQuery{Source: "s", Run: 3})
+	must(t, err)
+	must(t, say(losses))
 	must(t, c.Counts(ctx, CountQuery{GoneSince: 1}, func(n *MailboxCount) error { return say(n) }))
 	must(t, c.Runs(ctx, 0, func(r *Run) error { return say(r) }))
 	must(t, c.Packs(ctx, func(p *PackUse) error {

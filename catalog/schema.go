@@ -58,6 +58,7 @@ CREATE TABLE record (
 CREATE INDEX record_mailbox ON record (mailbox, uid);
 CREATE INDEX record_content ON record (content);
 CREATE INDEX record_gone ON record (mailbox, gone_run) WHERE gone_run <> 0;
+CREATE INDEX record_week ON record (gone_at) WHERE gone_at IS NOT NULL;
 
 CREATE TABLE content (
 	id INTEGER PRIMARY KEY, size INTEGER NOT NULL, date INTEGER, sha1 BLOB NOT NULL, parts BLOB NOT NULL,

@@ -2,64 +2,70 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"salvor/chunk"
 )
 
-// ErrStop ends a listing early without an error: a yield that returns it has
-// seen enough.
-var ErrStop = errors.New("enough")
+// Records that vanished are few among those that are there, so each way to them
+// is written down instead of being left to SQLite's planner, which knows no
+// numbers here.
+const (
+	// vanishedTables goes by user and folder to what vanished there.
+	vanishedTables = ` FROM user u CROSS JOIN mailbox m ON m.user = u.id
+		CROSS JOIN record r INDEXED BY record_gone ON r.mailbox = m.id AND r.gone_run <> 0 CROSS JOIN chunk k ON k.id = r.content`
+	vanishedOrder = " ORDER BY u.name, m.name, m.id, r.gone_run, r.id"
+	// ofUser finds a record's user.
+	ofUser = " CROSS JOIN mailbox m ON m.id = r.mailbox CROSS JOIN user u ON u.id = m.user"
+)
 
-func unlessStop(err error) error {
-	if errors.Is(err, ErrStop) {
-		return nil
+// vanished lists vanished records of one user, or of all with "", under a
+// further condition.
+func (q queries) vanished(ctx context.Context, user, where string, yield func(*Record) error) error {
+	query, bind := "SELECT "+recordColumns+vanishedTables+" WHERE "+where, noBind
+	if user != "" {
+		query += " AND u.name = ?"
+		bind = func(st *stmt) { st.text(user) }
 	}
-	return err
-}
-
-const ofUser = " JOIN mailbox m ON m.id = r.mailbox JOIN user u ON u.id = m.user"
-
-// gone lists vanished records under a further condition.
-func (q queries) gone(ctx context.Context, where string, bind func(*stmt), yield func(*Record) error) error {
-	return unlessStop(q.walk("list vanished records of catalog", func(c *conn) error {
-		return stream(ctx, c, "SELECT "+recordColumns+recordTables+ofUser+" WHERE r.gone_run <> 0 AND "+where+" ORDER BY r.id",
-			bind, scanRecord, yield)
-	}))
+	return q.walk("list vanished records of catalog", func(c *conn) error {
+		return stream(ctx, c, query+vanishedOrder, bind, scanRecord, yield)
+	})
 }
 
 // Unsettled lists the vanished records whose week has not begun and that no
 // hold keeps: of one user, or of all with "".
 func (q queries) Unsettled(ctx context.Context, user string, yield func(*Record) error) error {
-	return q.gone(ctx, "r.gone_at IS NULL AND r.hold = 0 AND (?1 = '' OR u.name = ?1)", func(st *stmt) { st.text(user) }, yield)
+	return q.vanished(ctx, user, "r.gone_at IS NULL AND r.hold = 0", yield)
 }
 
 // Running lists a user's vanished records whose week has begun and was not
 // confirmed by anybody, without those that only moved.
 func (q queries) Running(ctx context.Context, user string, yield func(*Record) error) error {
-	return q.gone(ctx, "r.gone_at IS NOT NULL AND r.hold = 0 AND r.moved_to = 0 AND u.name = ?", func(st *stmt) { st.text(user) }, yield)
+	return q.vanished(ctx, user, "r.gone_at IS NOT NULL AND r.hold = 0 AND r.moved_to = 0", yield)
 }
 
-// Held lists the records of a hold.
+// Held lists the records of a hold, also after its verdict.
 func (q queries) Held(ctx context.Context, hold int64, yield func(*Record) error) error {
-	return q.gone(ctx, "r.hold = ?", func(st *stmt) { st.int(hold) }, yield)
+	return q.walk("list held records of catalog", func(c *conn) error {
+		return stream(ctx, c, "SELECT "+recordColumns+vanishedTables+" WHERE r.hold = ?"+vanishedOrder,
+			func(st *stmt) { st.int(hold) }, scanRecord, yield)
+	})
 }
 
 // GoneSince lists the records that vanished in run since or later and are not
-// known to have moved, by user and id, with their users' names.
+// known to have moved, by user and folder, with their users' names.
 func (q queries) GoneSince(ctx context.Context, since uint64, yield func(user string, r *Record) error) error {
 	type named struct {
 		user string
 		rec  *Record
 	}
-	return unlessStop(q.walk("list vanished records of catalog", func(c *conn) error {
-		return stream(ctx, c, "SELECT "+recordColumns+", u.name"+recordTables+ofUser+
-			" WHERE r.gone_run <> 0 AND r.gone_run >= ? AND r.moved_to = 0 ORDER BY u.name, r.id",
+	return q.walk("list vanished records of catalog", func(c *conn) error {
+		return stream(ctx, c, "SELECT "+recordColumns+", u.name"+vanishedTables+
+			" WHERE r.gone_run >= ? AND r.moved_to = 0"+vanishedOrder,
 			func(st *stmt) { st.int(int64(since)) },
 			func(r row) named { return named{r.text(recordWidth), scanRecord(r)} },
 			func(n named) error { return yield(n.user, n.rec) })
-	}))
+	})
 }
 
 // Arrivals lists a user's records of a content that are new in run since or
@@ -102,14 +108,15 @@ type Expiring struct {
 // Expiring lists the vanished records whose week began before until, the
 // oldest first.
 func (q queries) Expiring(ctx context.Context, until time.Time, yield func(*Expiring) error) error {
-	return unlessStop(q.walk("list expiring records of catalog", func(c *conn) error {
-		return stream(ctx, c, "SELECT "+recordColumns+", u.name, u.last_run, m.failed_run"+recordTables+ofUser+
-			" WHERE r.gone_run <> 0 AND r.gone_at <= ? ORDER BY r.gone_at, r.id",
-			func(st *stmt) { st.time(until) },
+	return q.walk("list expiring records of catalog", func(c *conn) error {
+		return stream(ctx, c, "SELECT "+recordColumns+`, u.name, u.last_run, m.failed_run
+			FROM record r INDEXED BY record_week CROSS JOIN chunk k ON k.id = r.content`+ofUser+
+			" WHERE r.gone_at <= ? ORDER BY r.gone_at, r.id",
+			func(st *stmt) { st.time(utc(until)) },
 			func(r row) *Expiring {
 				return &Expiring{Record: *scanRecord(r), User: r.text(recordWidth), UserLastRun: uint64(r.int(recordWidth + 1)), MailboxFailedRun: uint64(r.int(recordWidth + 2))}
 			}, yield)
-	}))
+	})
 }
 
 // Leftovers lists what nothing refers to any more: removed mailboxes without
@@ -130,17 +137,17 @@ func (q queries) Leftovers(ctx context.Context, now time.Time, yield func(Row) e
 			return err
 		}
 		return stream(ctx, c, "SELECT "+tombstoneColumns+" FROM tombstone WHERE until <= ? ORDER BY user, content",
-			func(st *stmt) { st.time(now) }, scanTombstone, func(t *Tombstone) error { return yield(*t) })
+			func(st *stmt) { st.time(utc(now)) }, scanTombstone, func(t *Tombstone) error { return yield(*t) })
 	})
 }
 
 // Excluded lists the mailboxes that are left out of the backup, by user and
 // name.
 func (q queries) Excluded(ctx context.Context, yield func(*Mailbox) error) error {
-	return wrap(q.from.borrow(func(c *conn) error {
+	return q.list("list excluded mailboxes of catalog", func(c *conn) error {
 		return stream(ctx, c, "SELECT "+mailboxColumns+` FROM mailbox m JOIN user u ON u.id = m.user
 			WHERE m.excluded <> '' AND m.gone_run = 0 ORDER BY u.name, m.name`, noBind, scanMailbox, yield)
-	}), "list excluded mailboxes of catalog")
+	})
 }
 
 // LossQuery asks what users have lost.
@@ -186,14 +193,15 @@ func (c *conn) loss(ctx context.Context, o LossQuery, l *Loss) error {
 			return nil
 		}
 		return c.locked(func() error {
-			_, err := c.prep(`SELECT count(*) FILTER (WHERE gone_run = 0) FROM record WHERE mailbox = ?`).int(m.ID).
-				one(func(r row) { l.Live += int(r.int(0)) })
-			if err != nil || (m.GoneRun != 0 && m.GoneRun != o.Run) {
+			n := MailboxCount{}
+			err := c.count(m.ID, 0, &n)
+			l.Live += int(n.Live)
+			if err != nil || n.Gone == 0 || (m.GoneRun != 0 && m.GoneRun != o.Run) {
 				return err
 			}
 			_, err = c.prep(`SELECT count(*) FILTER (WHERE gone_at IS NULL AND hold = 0),
 				count(*) FILTER (WHERE gone_at IS NULL OR (gone_at >= ? AND hold = 0))
-				FROM record WHERE mailbox = ? AND gone_run <> 0 AND moved_to = 0`).time(o.Since).int(m.ID).
+				FROM record INDEXED BY record_gone WHERE mailbox = ? AND gone_run <> 0 AND moved_to = 0`).time(utc(o.Since)).int(m.ID).
 				one(func(r row) {
 					l.Now += int(r.int(0))
 					l.Window += int(r.int(1))
