@@ -69,7 +69,7 @@ func (o Options) withDefaults() Options {
 	if o.Workers == 0 {
 		// More than there are processors: cold disks answer many readers
 		// several times as fast as one.
-		o.Workers = min(16, max(4, 3*runtime.GOMAXPROCS(0)))
+		o.Workers = min(16, max(4, 2*runtime.GOMAXPROCS(0)))
 	}
 	if o.Now == nil {
 		o.Now = time.Now

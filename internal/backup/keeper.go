@@ -81,7 +81,7 @@ func (k *keeper) message(res result) error {
 	m := res.cut
 	k.r.o.Meter.Add(1, m.StoredSize)
 	k.r.tally(func(rep *Report) { rep.Bytes.Read += m.StoredSize })
-	if damage := damaged(res.msg, m); damage != nil {
+	if damage := damaged(res.msg, m.StoredSize, res.bench.stored); damage != nil {
 		if err := k.unread(res, damage); err != nil || res.replaces != 0 {
 			return err // the good copy stays
 		}
@@ -117,16 +117,16 @@ func (k *keeper) unread(res result, err error) error {
 
 // damaged compares a message with the size that its store's index promises.
 // Dovecot's zlib plugin keeps compressed files under the size of their mail.
-func damaged(msg mailstore.Message, m *chunk.Message) error {
-	if msg.Promised < 0 || msg.Promised == m.StoredSize || compressed(m.Header) {
+func damaged(msg mailstore.Message, size int64, stored []byte) error {
+	if msg.Promised < 0 || msg.Promised == size || compressed(stored) {
 		return nil
 	}
-	return fmt.Errorf("damaged at the source: %d bytes, its name promises %d", m.StoredSize, msg.Promised)
+	return fmt.Errorf("damaged at the source: %d bytes, its name promises %d", size, msg.Promised)
 }
 
-func compressed(head []byte) bool {
+func compressed(stored []byte) bool {
 	for _, magic := range []string{"\x1f\x8b", "BZh", "\x28\xb5\x2f\xfd", "\xfd7zXZ"} {
-		if bytes.HasPrefix(head, []byte(magic)) {
+		if bytes.HasPrefix(stored, []byte(magic)) {
 			return true
 		}
 	}

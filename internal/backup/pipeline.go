@@ -34,12 +34,22 @@ type job struct {
 type result struct {
 	job
 	err error // why the message could not be read
-	// cut is nil when the content is already in the vault, see known.
+	// cut lacks its recipe and parts when the vault has the content already.
 	cut    *chunk.Message
 	pieces []piece
-	cutter *chunk.Cutter // to be given back when cut was used
+	bench  *bench // what cut and pieces lie in, to be given back
 	weight int64
 }
+
+// A bench is what one message is cut on. Benches are used again and again:
+// fresh buffers for every message would cost more than the cutting.
+type bench struct {
+	cutter *chunk.Cutter
+	stored []byte
+}
+
+// keepBuffer is the longest buffer that a bench keeps for the next message.
+const keepBuffer = 1 << 20
 
 // A piece is a part of a cut message: data chunks that the vault may lack.
 type piece struct {
@@ -60,7 +70,7 @@ type pipeline struct {
 	cancel  context.CancelCauseFunc
 	jobs    chan job
 	results chan result
-	cutters chan *chunk.Cutter
+	benches chan *bench
 	budget  *budget
 	workers sync.WaitGroup
 	kept    chan struct{} // closed when the keeper is done
@@ -71,15 +81,15 @@ func (r *run) startPipeline(ctx context.Context, packer *vault.Packer) (*pipelin
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &pipeline{r: r, ctx: ctx, cancel: cancel,
 		jobs: make(chan job, 256), results: make(chan result, r.o.Workers),
-		cutters: make(chan *chunk.Cutter, r.o.Workers+2), budget: newBudget(memoryBudget), kept: make(chan struct{})}
+		benches: make(chan *bench, r.o.Workers+2), budget: newBudget(memoryBudget), kept: make(chan struct{})}
 	p.keeper = &keeper{r: r, packer: packer}
-	for range cap(p.cutters) {
+	for range cap(p.benches) {
 		c, err := chunk.NewCutter(r.change.Cutting())
 		if err != nil {
 			cancel(nil)
 			return nil, err
 		}
-		p.cutters <- c
+		p.benches <- &bench{cutter: c}
 	}
 	for range r.o.Workers {
 		p.workers.Add(1)
@@ -133,8 +143,8 @@ func (p *pipeline) keep() {
 				p.cancel(err)
 			}
 		}
-		if res.cutter != nil {
-			p.cutters <- res.cutter
+		if res.bench != nil {
+			p.benches <- res.bench
 		}
 		p.budget.give(res.weight)
 	}
@@ -147,50 +157,68 @@ func (p *pipeline) read(j job) result {
 		res.err = err
 		return res
 	}
-	// Raw, LF form and decoded parts are in memory at the same time.
+	// Stored bytes, LF form and decoded parts are in memory at the same time.
 	res.weight = p.budget.take(3 * max(j.msg.Size, 0))
-	stored, err := p.content(j)
-	if err != nil {
-		res.err = err
-		return res
-	}
 	select {
-	case res.cutter = <-p.cutters:
+	case res.bench = <-p.benches:
 	case <-p.ctx.Done():
 		res.err = context.Cause(p.ctx)
 		return res
 	}
-	res.cut = res.cutter.Cut(stored)
-	res.pieces, res.err = p.split(res.cutter, res.cut)
+	if res.err = p.content(j, res.bench); res.err != nil {
+		return res
+	}
+	known := false
+	res.cut = res.bench.cutter.CutUnless(res.bench.stored, func(m *chunk.Message) bool {
+		known, res.err = p.keeper.content(m.ID)
+		return known || res.err != nil
+	})
+	if !known && res.err == nil {
+		res.pieces, res.err = p.split(res.bench.cutter, res.cut)
+	}
 	return res
 }
 
-func (p *pipeline) content(j job) ([]byte, error) {
-	if err := p.ctx.Err(); err != nil {
-		return nil, context.Cause(p.ctx)
-	}
+// content reads the message's stored bytes onto the bench.
+func (p *pipeline) content(j job, b *bench) error {
 	f, err := p.r.o.Source.Open(p.ctx, j.box.src, j.msg)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var buf bytes.Buffer
-	if j.msg.Size > 0 {
-		buf.Grow(int(min(j.msg.Size, memoryBudget)) + bytes.MinRead)
+	if cap(b.stored) > keepBuffer {
+		b.stored = nil
 	}
-	_, err = io.Copy(&buf, f)
+	b.stored, err = readAll(f, b.stored[:0], j.msg.Size)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+		return fmt.Errorf("read: %w", err)
 	}
-	return buf.Bytes(), nil
+	return nil
+}
+
+// readAll reads all of r into buf, which it lets grow; size is what is
+// expected, below zero when nobody knows.
+func readAll(r io.Reader, buf []byte, size int64) ([]byte, error) {
+	if want := int(min(max(size, 0), memoryBudget)) + bytes.MinRead; cap(buf) < want {
+		buf = make([]byte, 0, want)
+	}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
 }
 
 // split cuts the parts that the vault does not have. Another worker may be
 // about to store the same part; the keeper looks again.
 func (p *pipeline) split(c *chunk.Cutter, m *chunk.Message) ([]piece, error) {
-	known, err := p.keeper.content(m.ID)
-	if err != nil || known {
-		return nil, err
-	}
 	pieces := make([]piece, len(m.Parts))
 	for i, part := range m.Parts {
 		pieces[i] = piece{id: part.ID, size: int64(len(part.Data))}
