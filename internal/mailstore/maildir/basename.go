@@ -4,34 +4,19 @@ import (
 	"fmt"
 	"os"
 	"sort"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"salvor/internal/mailstore/deliver"
 )
 
 // maxBase leaves room in a file name for ":2," and all flags.
 const maxBase = 255 - 3 - 6 - maxKeywords
 
-var (
-	hostOnce = hostName()
-	sequence atomic.Uint64
-)
-
-// hostName is this host's name as it may stand in a Maildir file name.
-func hostName() string {
-	h, err := os.Hostname()
-	if err != nil || h == "" {
-		return "localhost"
-	}
-	h = strings.NewReplacer("/", `\057`, ":", `\072`, ",", "_").Replace(h)
-	return h[:min(len(h), 64)]
-}
-
 // newBase makes up a base name that nobody else makes up:
 // https://cr.yp.to/proto/maildir.html
 func newBase(now time.Time) string {
-	return fmt.Sprintf("%d.M%dP%dQ%d.%s", now.Unix(), now.Nanosecond()/1000, os.Getpid(), sequence.Add(1), hostOnce)
+	return fmt.Sprintf("%d.M%dP%dQ%d.%s", now.Unix(), now.Nanosecond()/1000, os.Getpid(), deliver.Next(), deliver.Host)
 }
 
 // baseFor is the base name for a message with these sizes. The source's own is
@@ -62,24 +47,6 @@ func safeBase(base string) bool {
 		}
 	}
 	return true
-}
-
-// tmpPrefix marks our files in tmp: salvor-PID-HOST-N.
-const tmpPrefix = "salvor-"
-
-func tmpName() string {
-	return fmt.Sprintf("%s%d-%s-%d", tmpPrefix, os.Getpid(), hostOnce, sequence.Add(1))
-}
-
-// staleTmp tells whether a file in tmp was left by a salvor that is dead.
-func staleTmp(name string) bool {
-	rest, ok := strings.CutPrefix(name, tmpPrefix)
-	if !ok {
-		return false
-	}
-	pid, rest, _ := strings.Cut(rest, "-")
-	n, err := strconv.Atoi(pid)
-	return err == nil && strings.HasPrefix(rest, hostOnce+"-") && n != os.Getpid() && !alive(n)
 }
 
 // infoFor gives the part of a file name that follows the base.

@@ -11,6 +11,7 @@ import (
 
 	"salvor/chunk"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 	"salvor/internal/mailstore/folder"
 )
 
@@ -88,7 +89,7 @@ func (d *Destination) Account(ctx context.Context, user string) (mailstore.Accou
 		return nil, fmt.Errorf("make the Maildir of %q: %w", user, err)
 	}
 	w := &writer{opt: &d.opt, account: a, boxes: map[string]*box{}}
-	w.owner = ownerOf(a.root)
+	w.owner = deliver.OwnerOf(a.root)
 	return w, nil
 }
 

@@ -3,13 +3,14 @@ package maildir
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"salvor/internal/mailstore/deliver"
 )
 
 // maxEntries bounds what is believed of one directory.
@@ -29,7 +30,7 @@ func readDir(d *os.File) ([]dirent, error) {
 	defer runtime.KeepAlive(d)
 	fd := int(d.Fd())
 	// An own description: several goroutines may read the same directory.
-	own, err := retry(func() (int, error) {
+	own, err := deliver.Retry(func() (int, error) {
 		return unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
@@ -39,7 +40,7 @@ func readDir(d *os.File) ([]dirent, error) {
 	var out []dirent
 	buf := make([]byte, 64<<10)
 	for {
-		n, err := retry(func() (int, error) { return unix.Getdents(own, buf) })
+		n, err := deliver.Retry(func() (int, error) { return unix.Getdents(own, buf) })
 		if err != nil || n <= 0 {
 			return out, err
 		}
@@ -74,19 +75,10 @@ func parseDirents(out []dirent, buf []byte) []dirent {
 func statAt(d *os.File, name string) (st unix.Stat_t, err error) {
 	defer runtime.KeepAlive(d)
 	fd := int(d.Fd())
-	_, err = retry(func() (int, error) {
+	_, err = deliver.Retry(func() (int, error) {
 		return 0, unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	return st, err
-}
-
-// retry repeats a call that a signal has interrupted.
-func retry(f func() (int, error)) (int, error) {
-	for {
-		if n, err := f(); !errors.Is(err, unix.EINTR) {
-			return n, err
-		}
-	}
 }
 
 func isDir(st *unix.Stat_t) bool     { return st.Mode&unix.S_IFMT == unix.S_IFDIR }

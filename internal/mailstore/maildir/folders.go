@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"sort"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 	"salvor/internal/mailstore/folder"
 )
 
@@ -26,10 +25,6 @@ const (
 // racy is how young a change may be to make a state useless: another change
 // within the same tick of the file system's clock would not show.
 const racy = 2 * time.Second
-
-// dirFlags open a directory, and never wait for a pipe that stands in its
-// place.
-const dirFlags = os.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
 
 // Mailboxes lists the user's folders, INBOX first, the others by name. It
 // costs a few stats and two small reads a folder and opens no message.
@@ -153,7 +148,7 @@ func (l *folderLister) isDir(dir string) bool {
 }
 
 func (l *folderLister) statDir(dir string) (st unix.Stat_t, err error) {
-	d, err := l.a.root.OpenFile(dir, dirFlags, 0)
+	d, err := l.a.root.OpenFile(dir, deliver.DirFlags, 0)
 	if err != nil {
 		return st, err
 	}
@@ -162,7 +157,7 @@ func (l *folderLister) statDir(dir string) (st unix.Stat_t, err error) {
 }
 
 func (l *folderLister) readDir(dir string) []dirent {
-	d, err := l.a.root.OpenFile(dir, dirFlags, 0)
+	d, err := l.a.root.OpenFile(dir, deliver.DirFlags, 0)
 	if err == nil {
 		defer d.Close()
 		var out []dirent
@@ -207,7 +202,7 @@ func (l *folderLister) subscriptions() map[string]bool {
 	if l.a.control == nil {
 		return nil
 	}
-	f, err := openFile(l.a.control, subscriptionsName)
+	f, err := deliver.OpenRegular(l.a.control, subscriptionsName)
 	if err == nil {
 		defer f.Close()
 		var subs map[string]bool
@@ -219,17 +214,4 @@ func (l *folderLister) subscriptions() map[string]bool {
 		l.problem("", path.Join(l.a.control.Name(), subscriptionsName), err)
 	}
 	return nil
-}
-
-// openFile opens a small regular file below a root.
-func openFile(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		f.Close()
-		return nil, fmt.Errorf("%s is no regular file", strings.TrimPrefix(name, "./"))
-	}
-	return f, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 )
 
 // writeKeywords names the folder's waiting messages, giving letters to their
@@ -16,7 +17,7 @@ import (
 func (w *writer) writeKeywords(b *box) (commit func() error, err error) {
 	root, name := w.account.controlOf(b.place), path.Join(b.place.control, keywordsName)
 	k := &keywords{}
-	f, err := openFile(root, name)
+	f, err := deliver.OpenRegular(root, name)
 	if err == nil {
 		k, err = readKeywords(f)
 		f.Close()
@@ -38,7 +39,7 @@ func (w *writer) writeKeywords(b *box) (commit func() error, err error) {
 			fmt.Fprintf(&text, "%d %s\n", i, s)
 		}
 	}
-	return w.owner.replace(root, name, []byte(text.String()))
+	return w.owner.Replace(root, name, []byte(text.String()))
 }
 
 // letters gives the letters of flags and keywords. What has none is noted once

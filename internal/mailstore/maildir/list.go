@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 )
 
 // Renaming a file while its directory is read may hide it from the reading.
@@ -51,7 +52,7 @@ func (b *openBox) Close() error {
 func (a *account) openBox(p place) (*openBox, error) {
 	b := &openBox{place: p, path: a.path(p)}
 	for name, d := range map[string]**os.File{"cur": &b.cur, "new": &b.new} {
-		f, err := a.rootOf(p).OpenFile(path.Join(p.dir, name), dirFlags, 0)
+		f, err := a.rootOf(p).OpenFile(path.Join(p.dir, name), deliver.DirFlags, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -385,7 +386,7 @@ func (l *lister) number() {
 		return
 	}
 	name := path.Join(l.box.place.control, uidlistName)
-	f, err := openFile(control, name)
+	f, err := deliver.OpenRegular(control, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -429,7 +430,7 @@ func (l *lister) keywords() *keywords {
 		return nil
 	}
 	name := path.Join(l.box.place.control, keywordsName)
-	f, err := openFile(control, name)
+	f, err := deliver.OpenRegular(control, name)
 	if err == nil {
 		defer f.Close()
 		var k *keywords

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 )
 
 // A look is what a few stats tell of a folder.
@@ -36,7 +37,7 @@ type fileStat struct {
 // look stats a folder's directories and the files beside them.
 func (s *Source) look(a *account, p place) (*look, error) {
 	root := a.rootOf(p)
-	dir, err := root.OpenFile(p.dir, dirFlags, 0)
+	dir, err := root.OpenFile(p.dir, deliver.DirFlags, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func sideDir(side *os.Root, name string, dir *os.File, root *os.Root) (*os.File,
 	if side == root {
 		return dir, nil
 	}
-	d, err := side.OpenFile(name, dirFlags, 0)
+	d, err := side.OpenFile(name, deliver.DirFlags, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -93,7 +94,7 @@ func (l *look) lookControl(a *account, p place, control *os.File) {
 	if !l.uidlist.there {
 		return
 	}
-	f, err := openFile(a.controlOf(p), path.Join(p.control, uidlistName))
+	f, err := deliver.OpenRegular(a.controlOf(p), path.Join(p.control, uidlistName))
 	if err == nil {
 		defer f.Close()
 		l.uids, err = peekUIDList(f, l.uidlist.Size)
@@ -121,7 +122,7 @@ func (l *look) statDir(root *os.Root, dir *os.File, p place, name string) (f fil
 	f.Stat_t, err = statAt(dir, name)
 	if err == nil && isLink(&f.Stat_t) {
 		var d *os.File
-		if d, err = root.OpenFile(path.Join(p.dir, name), dirFlags, 0); err == nil {
+		if d, err = root.OpenFile(path.Join(p.dir, name), deliver.DirFlags, 0); err == nil {
 			defer d.Close()
 			err = unix.Fstat(int(d.Fd()), &f.Stat_t)
 		}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 )
 
 // Open opens a message's file, under its present name if its flags have
@@ -87,7 +88,7 @@ func (b *openBox) openFile(name string, inNew bool) (*reader, error) {
 	}
 	defer runtime.KeepAlive(dir)
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := retry(func() (int, error) { return openNoAtime(int(dir.Fd()), name, flags) })
+	fd, err := deliver.Retry(func() (int, error) { return openNoAtime(int(dir.Fd()), name, flags) })
 	if errors.Is(err, unix.ELOOP) {
 		return nil, errors.New("a symbolic link stands where a message should")
 	}
@@ -131,7 +132,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	if r.fd < 0 {
 		return 0, os.ErrClosed
 	}
-	n, err := retry(func() (int, error) { return unix.Read(r.fd, p) })
+	n, err := deliver.Retry(func() (int, error) { return unix.Read(r.fd, p) })
 	switch {
 	case err != nil:
 		pr := *r.problem

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+
+	"salvor/internal/mailstore/deliver"
 )
 
 // subscribe adds a folder to the user's subscriptions, in the version that the
@@ -19,7 +21,7 @@ func (w *writer) subscribe(ctx context.Context, p place) error {
 	}
 	defer unlock()
 	var old []byte
-	f, err := openFile(root, subscriptionsName)
+	f, err := deliver.OpenRegular(root, subscriptionsName)
 	if err == nil {
 		old, err = io.ReadAll(io.LimitReader(f, maxSideFile))
 		f.Close()
@@ -31,7 +33,7 @@ func (w *writer) subscribe(ctx context.Context, p place) error {
 	if err != nil || subs[w.opt.nameAt(p)] {
 		return err
 	}
-	commit, err := w.owner.replace(root, subscriptionsName, w.opt.addSubscription(old, p))
+	commit, err := w.owner.Replace(root, subscriptionsName, w.opt.addSubscription(old, p))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 )
 
 // A uidWriter keeps the dovecot-uidlist of a folder that no server has indexed.
@@ -81,7 +82,7 @@ func (w *writer) guidInUse(guid string) bool {
 		w.guids = map[string]bool{}
 		l := folderLister{s: &Source{opt: *w.opt}, a: w.account}
 		for _, p := range l.find(context.Background()) {
-			f, err := openFile(w.account.controlOf(p), path.Join(p.control, uidlistName))
+			f, err := deliver.OpenRegular(w.account.controlOf(p), path.Join(p.control, uidlistName))
 			if err != nil {
 				continue
 			}
@@ -98,7 +99,7 @@ func (w *writer) guidInUse(guid string) bool {
 // readUIDs reads the folder's uidlist; nil where there is none, without a
 // UIDVALIDITY where it is damaged. Lines without a file are left out.
 func (w *writer) readUIDs(b *box) (*uidWriter, error) {
-	f, err := openFile(w.account.controlOf(b.place), path.Join(b.place.control, uidlistName))
+	f, err := deliver.OpenRegular(w.account.controlOf(b.place), path.Join(b.place.control, uidlistName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -169,7 +170,7 @@ func (w *writer) writeUIDs(b *box) (commit func() error, err error) {
 	}
 	root, name := w.account.controlOf(b.place), path.Join(b.place.control, uidlistName)
 	var now fileStat
-	if f, err := openFile(root, name); err == nil {
+	if f, err := deliver.OpenRegular(root, name); err == nil {
 		now.there = unix.Fstat(int(f.Fd()), &now.Stat_t) == nil
 		f.Close()
 	}
@@ -179,7 +180,7 @@ func (w *writer) writeUIDs(b *box) (commit func() error, err error) {
 		b.uids = nil
 		return nil, nil
 	}
-	rename, err := w.owner.replace(root, name, b.uids.text())
+	rename, err := w.owner.Replace(root, name, b.uids.text())
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +188,7 @@ func (w *writer) writeUIDs(b *box) (commit func() error, err error) {
 		if err := rename(); err != nil {
 			return err
 		}
-		f, err := openFile(root, name)
+		f, err := deliver.OpenRegular(root, name)
 		if err != nil {
 			return err
 		}
@@ -206,7 +207,7 @@ func (w *writer) putAside(b *box) error {
 		if at.dir == "." {
 			root = w.account.index
 		}
-		d, err := root.OpenFile(at.dir, dirFlags, 0)
+		d, err := root.OpenFile(at.dir, deliver.DirFlags, 0)
 		if err != nil {
 			return err
 		}

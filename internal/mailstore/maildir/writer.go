@@ -7,13 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"runtime"
 	"sort"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/deliver"
 )
 
 // How much is written into tmp before it is synced and given its names.
@@ -26,7 +25,7 @@ const (
 type writer struct {
 	opt     *Options
 	account *account
-	owner   owner
+	owner   deliver.Owner
 	boxes   map[string]*box // by directory
 	open    []*box          // those with open directories, the latest last
 	guids   map[string]bool // of all folders; nil before they were looked at
@@ -108,16 +107,16 @@ func (o *Options) nameAt(p place) string {
 // makeFolder makes the directories and tells whether the folder is new.
 func (w *writer) makeFolder(b *box) (created bool, err error) {
 	root, p := w.account.rootOf(b.place), b.place
-	if _, err := w.owner.mkdir(root, p.dir); err != nil {
+	if _, err := w.owner.Mkdir(root, p.dir); err != nil {
 		return false, err
 	}
 	for _, sub := range []string{"tmp", "new", "cur"} {
-		if created, err = w.owner.mkdir(root, path.Join(p.dir, sub)); err != nil {
+		if created, err = w.owner.Mkdir(root, path.Join(p.dir, sub)); err != nil {
 			return false, err
 		}
 	}
 	if w.account.control != w.account.root {
-		if _, err := w.owner.mkdir(w.account.control, p.control); err != nil {
+		if _, err := w.owner.Mkdir(w.account.control, p.control); err != nil {
 			return false, err
 		}
 	}
@@ -126,7 +125,7 @@ func (w *writer) makeFolder(b *box) (created bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		return true, errors.Join(w.owner.own(f), f.Close())
+		return true, errors.Join(w.owner.Own(f), f.Close())
 	}
 	return created, nil
 }
@@ -140,11 +139,11 @@ func (w *writer) enter(b *box) error {
 		return nil
 	}
 	root := w.account.rootOf(b.place)
-	cur, err := root.OpenFile(path.Join(b.place.dir, "cur"), dirFlags, 0)
+	cur, err := root.OpenFile(path.Join(b.place.dir, "cur"), deliver.DirFlags, 0)
 	if err != nil {
 		return err
 	}
-	tmp, err := root.OpenFile(path.Join(b.place.dir, "tmp"), dirFlags, 0)
+	tmp, err := root.OpenFile(path.Join(b.place.dir, "tmp"), deliver.DirFlags, 0)
 	if err != nil {
 		cur.Close()
 		return err
@@ -171,7 +170,7 @@ func (b *box) leave() {
 func (w *writer) survey(b *box) error {
 	b.used = map[string]bool{}
 	for _, sub := range []string{"new", "cur"} {
-		d, err := w.account.rootOf(b.place).OpenFile(path.Join(b.place.dir, sub), dirFlags, 0)
+		d, err := w.account.rootOf(b.place).OpenFile(path.Join(b.place.dir, sub), deliver.DirFlags, 0)
 		if err != nil {
 			return err
 		}
@@ -189,7 +188,7 @@ func (w *writer) survey(b *box) error {
 		return err
 	}
 	for _, e := range left {
-		if staleTmp(e.name) {
+		if deliver.Stale(e.name) {
 			if err := unix.Unlinkat(int(b.tmp.Fd()), e.name, 0); err != nil {
 				return err
 			}
@@ -223,9 +222,9 @@ func (w *writer) add(b *box, d mailstore.Delivery) (mailstore.UID, error) {
 	if err := w.enter(b); err != nil {
 		return 0, err
 	}
-	p := delivery{tmp: tmpName(), flags: d.Flags}
+	p := delivery{tmp: deliver.TmpName(), flags: d.Flags}
 	p.base = baseFor(d.Key, int64(len(d.Stored)), wireSize(d.Stored), b.used)
-	if err := w.writeTmp(b, p.tmp, d); err != nil {
+	if err := w.owner.Write(b.tmp, p.tmp, d.Stored, d.InternalDate); err != nil {
 		return 0, err
 	}
 	b.used[p.base] = true
@@ -245,38 +244,6 @@ func wireSize(stored []byte) int64 {
 		}
 	}
 	return n
-}
-
-// writeTmp writes a file into tmp, with its internal date.
-func (w *writer) writeTmp(b *box, name string, d mailstore.Delivery) error {
-	defer runtime.KeepAlive(b.tmp)
-	dir := int(b.tmp.Fd())
-	fd, err := retry(func() (int, error) {
-		return unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	})
-	if err != nil {
-		return err
-	}
-	for rest := d.Stored; len(rest) > 0 && err == nil; {
-		var n int
-		n, err = retry(func() (int, error) { return unix.Write(fd, rest) })
-		rest = rest[max(n, 0):]
-	}
-	if err == nil && w.owner.give {
-		err = unix.Fchown(fd, w.owner.uid, w.owner.gid)
-	}
-	if err == nil && !d.InternalDate.IsZero() {
-		err = setTime(dir, name, d.InternalDate)
-	}
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		unix.Unlinkat(dir, name, 0)
-	}
-	return err
-}
-
-func setTime(dir int, name string, t time.Time) error {
-	ts := unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
-	return unix.UtimesNanoAt(dir, name, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // flush makes what waits in tmp durable, then visible. The uidlist goes first:
@@ -350,22 +317,7 @@ func (w *writer) flushBoxes(ctx context.Context, busy []*box) error {
 
 // sync makes durable what was written to the file systems of the account.
 func (w *writer) sync() error {
-	done := map[*os.Root]bool{}
-	for _, r := range []*os.Root{w.account.root, w.account.inbox, w.account.control} {
-		if done[r] {
-			continue
-		}
-		done[r] = true
-		d, err := r.Open(".")
-		if err != nil {
-			return err
-		}
-		err = unix.Syncfs(int(d.Fd()))
-		if err = errors.Join(err, d.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return deliver.Sync(w.account.root, w.account.inbox, w.account.control)
 }
 
 // publish moves a folder's messages from tmp to cur. No name is ever taken
@@ -374,15 +326,8 @@ func (w *writer) publish(b *box) error {
 	if err := w.enter(b); err != nil {
 		return err
 	}
-	defer runtime.KeepAlive(b.tmp)
-	from, to := int(b.tmp.Fd()), int(b.cur.Fd())
 	for _, p := range b.pending {
-		err := unix.Renameat2(from, p.tmp, to, p.name, unix.RENAME_NOREPLACE)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not on this file system
-			if err = unix.Linkat(from, p.tmp, to, p.name, 0); err == nil {
-				err = unix.Unlinkat(from, p.tmp, 0)
-			}
-		}
+		err := deliver.Publish(b.tmp, p.tmp, b.cur, p.name)
 		if err != nil {
 			return fmt.Errorf("move %s to cur: %w", path.Join(b.place.dir, p.name), err)
 		}
