@@ -2,11 +2,14 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"salvor/internal/mailstore"
 )
 
 // A box is a folder of the destination that is restored into.
@@ -14,7 +17,6 @@ type box struct {
 	name     string
 	validity uint32 // UIDVALIDITY under which the original UIDs are meant
 	there    tally  // what it holds and no record has been set against
-	err      error  // why nothing can be restored into it
 }
 
 // makeEmpty makes the folders of a restore of whole folders, before any
@@ -76,6 +78,15 @@ func (r *run) open(ctx context.Context, b *box, m Mailbox) error {
 		err = looker.Look(ctx, r.name, m.Name, b.there.add)
 	}
 	b.there.seal()
+	var part *mailstore.Incomplete
+	if errors.As(err, &part) {
+		// What nobody can read there may be the very mail that is missed: a
+		// good copy beside it is better than none, and is found the next time.
+		for _, p := range part.Problems {
+			r.problem(&Problem{User: r.name, Folder: m.Name, Err: fmt.Errorf("already at the destination, and unreadable: %w", p)})
+		}
+		return nil
+	}
 	if err != nil {
 		return r.destination(ctx, m.Name, err)
 	}

@@ -249,11 +249,11 @@ func damage(t *testing.T, file string, change func([]byte) []byte) {
 type memory struct {
 	mu    sync.Mutex
 	users map[string]*memoryAccount
-	// adding, opening and looking are asked before each Add, Mailbox and
-	// Present.
+	// These are asked before each Add, Mailbox, Present and Close.
 	adding  func(Delivery) error
 	opening func(Mailbox) error
 	looking func(mailbox string) error
+	closing func() error
 }
 
 type memoryAccount struct {
@@ -323,6 +323,9 @@ func (a *memoryAccount) Add(ctx context.Context, d Delivery) (UID, error) {
 
 func (a *memoryAccount) Close(ctx context.Context) error {
 	a.closed++
+	if a.to.closing != nil {
+		return a.to.closing()
+	}
 	return ctx.Err()
 }
 

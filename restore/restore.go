@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"salvor/catalog"
-	"salvor/chunk"
 	"salvor/internal/mailstore"
 )
 
@@ -18,6 +17,13 @@ type (
 	Destination = mailstore.Destination
 	// Account is one user's part of a destination.
 	Account = mailstore.Account
+	// Looker is a Destination that can tell what it holds without making
+	// anything. A dry run needs it to leave out what is there.
+	Looker = mailstore.Looker
+	// Noter is an Account that tells what an operator should know.
+	Noter = mailstore.Noter
+	// Note is such a remark.
+	Note = mailstore.Note
 	// Delivery is a message to be put into an Account.
 	Delivery = mailstore.Delivery
 	// Mailbox is a folder with its properties.
@@ -25,14 +31,6 @@ type (
 	// UID is IMAP's identifier of a message in a mailbox.
 	UID = mailstore.UID
 )
-
-// A Looker is a Destination that can tell what a mailbox holds without making
-// an account or anything else. A dry run needs it to leave out what is there.
-type Looker interface {
-	// Look calls yield like Account.Present, and not at all when the user or
-	// the mailbox is not there.
-	Look(ctx context.Context, user, mailbox string, yield func(chunk.ID) error) error
-}
 
 // A Meter is told how far a restore is. It is called by several goroutines.
 type Meter interface {
@@ -93,11 +91,14 @@ type Report struct {
 	Folders map[string]int `json:"folders"`
 	Seconds float64        `json:"seconds"`
 	DryRun  bool           `json:"dry_run,omitempty"`
+	// Notes is what the destination remarked, one line each: folders that got
+	// another name, keywords that it cannot keep.
+	Notes []string `json:"notes,omitempty"`
 	// Problems names what failed, one line each: the first MaxProblems.
 	Problems []string `json:"problems,omitempty"`
 }
 
-// MaxProblems is how many lines a Report keeps.
+// MaxProblems is how many lines of each sort a Report keeps.
 const MaxProblems = 10000
 
 // User restores one user. The report is never nil and says what was done also

@@ -39,13 +39,24 @@ func (r *run) restore(ctx context.Context) (err error) {
 			return r.destination(ctx, "", err)
 		}
 		// Also when the context has ended: what was added shall last.
-		defer func() {
-			if e := r.account.Close(context.WithoutCancel(ctx)); e != nil {
-				err = errors.Join(err, &DestinationError{User: r.name, Err: e})
-			}
-		}()
+		defer func() { err = r.close(context.WithoutCancel(ctx), err) }()
 	}
 	return r.transfer(ctx)
+}
+
+// close makes durable what was added.
+func (r *run) close(ctx context.Context, err error) error {
+	if e := r.account.Close(ctx); e != nil && !errors.Is(err, e) {
+		err = errors.Join(err, &DestinationError{User: r.name, Err: e})
+	}
+	if n, ok := r.account.(Noter); ok {
+		for _, note := range n.Notes() {
+			if len(r.report.Notes) < MaxProblems {
+				r.report.Notes = append(r.report.Notes, fmt.Sprintf("user %q: folder %q: %s", r.name, note.Mailbox, note.What))
+			}
+		}
+	}
+	return err
 }
 
 func (r *run) transfer(ctx context.Context) error {
@@ -108,9 +119,6 @@ func (r *run) take(ctx context.Context, e *catalog.Entry) error {
 		return err
 	}
 	switch {
-	case b.err != nil:
-		r.report.Failed++
-		r.progress(e)
 	case b.there.take(e.Content):
 		r.report.Skipped++
 		r.progress(e)
@@ -154,6 +162,9 @@ func (r *run) reserve(ctx context.Context, n int64) error {
 // settle adds the oldest message under way.
 func (r *run) settle(ctx context.Context) error {
 	j := r.pending[0]
+	if err := ctx.Err(); err != nil { // select would toss a coin
+		return err
+	}
 	select {
 	case <-j.ready:
 	case <-ctx.Done():
