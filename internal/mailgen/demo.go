@@ -17,8 +17,9 @@ func Demo(ctx context.Context, root string) error {
 		return fmt.Errorf("make the demonstration's mail: %w", err)
 	}
 	d := &demo{world: w, chart: &file{seed: 7, kind: &fileKinds[1], size: 21000, name: "chart-of-the-bay.pdf"}}
-	for _, u := range w.users {
-		u.html, u.drafts = false, "Entwürfe"
+	names := []string{"Alice Brook", "Bob Ferry", "Carol Haven"}
+	for i, u := range w.users {
+		u.name, u.html, u.drafts = names[i], false, "Entwürfe"
 	}
 	if err := w.furnish(); err != nil {
 		return err
