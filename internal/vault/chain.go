@@ -152,27 +152,18 @@ func (v *Vault) Commit(ctx context.Context, w *HostKey, base Head, c *Commit) (H
 	return c.Head(), nil
 }
 
-// checkBase makes sure that the commit to follow is in the vault: a commit
-// after one that was rolled back could never be verified.
+// checkBase makes sure that base is the last commit, as it was: a commit after
+// one that was rolled back could never be verified, and one in a gap would hide
+// the loss.
 func (v *Vault) checkBase(ctx context.Context, base Head) error {
-	if base.Vault != "" && base.Vault != v.config.ID {
-		return fmt.Errorf("%w: the head is of vault %s, this is %s", ErrRolledBack, base.Vault, v.config.ID)
-	}
-	if base.Number == 0 {
-		return nil
-	}
-	name := commitName(base.Number)
-	b, err := getUnlisted(ctx, v.store, name, maxTextSize)
-	if errors.Is(err, objstore.ErrNotExist) {
-		return fmt.Errorf("%w: %s is not there any more", ErrRolledBack, name)
-	}
+	found, err := v.listCommits(ctx)
 	if err != nil {
 		return err
 	}
-	if chunk.Sum(b) != base.Hash {
-		return fmt.Errorf("%w: %s is another one than before", ErrRolledBack, name)
+	if uint64(len(found)) > base.Number {
+		return fmt.Errorf("%w: the vault has %d commits already", ErrLostRace, len(found))
 	}
-	return nil
+	return v.checkKnown(ctx, base, found)
 }
 
 // mayWrite refuses what readers would refuse, before it blocks the chain.

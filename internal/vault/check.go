@@ -23,12 +23,12 @@ func (r *Reader) Footer(ctx context.Context, o Object) (*PackInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := parseTrailer(b)
-	end := pack.size - trailerSize - n
+	t, err := parseTrailer(b)
+	end := pack.size - trailerSize - t.stored
 	if err != nil || end < pack.start {
 		return nil, &DamageError{Object: o.Name(), Offset: pack.size - trailerSize, Expected: "a trailer", Err: err}
 	}
-	if b, err = pack.read(ctx, end, n); err != nil {
+	if b, err = pack.read(ctx, end, t.stored); err != nil {
 		return nil, err
 	}
 	dec, err := r.decoder()
@@ -36,7 +36,7 @@ func (r *Reader) Footer(ctx context.Context, o Object) (*PackInfo, error) {
 		return nil, err
 	}
 	defer r.dec.Put(dec)
-	frames, err := parseFooter(dec, b, pack.start, end)
+	frames, err := parseFooter(dec, b, t.plain, pack.start, end)
 	if err != nil {
 		return nil, &DamageError{Object: o.Name(), Offset: end, Expected: "a footer", Err: err}
 	}
@@ -78,21 +78,21 @@ func decryptAll(o Object, stored []byte, ids []age.Identity) ([]byte, error) {
 
 // checkPlain verifies the plaintext of a pack from start on.
 func (r *Reader) checkPlain(o Object, plain []byte, start int64) (*PackInfo, error) {
-	trailer := int64(len(plain)) - trailerSize
-	if trailer < start {
+	last := int64(len(plain)) - trailerSize
+	if last < start {
 		return nil, damagef(o.Name(), "a header and a footer")
 	}
-	n, err := parseTrailer(plain[trailer:])
-	end := trailer - n
+	t, err := parseTrailer(plain[last:])
+	end := last - t.stored
 	if err != nil || end < start {
-		return nil, &DamageError{Object: o.Name(), Offset: trailer, Expected: "a trailer", Err: err}
+		return nil, &DamageError{Object: o.Name(), Offset: last, Expected: "a trailer", Err: err}
 	}
 	dec, err := r.decoder()
 	if err != nil {
 		return nil, err
 	}
 	defer r.dec.Put(dec)
-	frames, err := parseFooter(dec, plain[end:trailer], start, end)
+	frames, err := parseFooter(dec, plain[end:last], t.plain, start, end)
 	if err != nil {
 		return nil, &DamageError{Object: o.Name(), Offset: end, Expected: "a footer", Err: err}
 	}

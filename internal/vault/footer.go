@@ -14,10 +14,11 @@ import (
 )
 
 // A pack's plaintext ends with its footer, one zstd frame of text, and a
-// trailer of fixed length that tells how long the footer is (section "packs").
+// trailer of fixed length that tells how long the footer is, stored and plain
+// (section "packs").
 const (
 	trailerSize   = 32
-	trailerFormat = "footer %024d\n"
+	trailerFormat = "footer %012d %011d\n"
 	maxFooter     = 64 << 20 // plain bytes
 	maxFooterZstd = 16 << 20 // stored bytes
 	maxPackChunks = 1 << 20
@@ -47,23 +48,29 @@ func marshalFooter(enc *zstd.Encoder, frames []FrameInfo) []byte {
 		}
 	}
 	out := enc.EncodeAll(b.Bytes(), nil)
-	return fmt.Appendf(out, trailerFormat, len(out))
+	return fmt.Appendf(out, trailerFormat, len(out), b.Len())
 }
 
-// parseTrailer gives the footer's stored length.
-func parseTrailer(b []byte) (int64, error) {
-	digits, ok := strings.CutPrefix(string(b), "footer ")
-	n, err := strconv.ParseInt(strings.TrimSuffix(digits, "\n"), 10, 64)
-	if !ok || err != nil || n <= 0 || n > maxFooterZstd || fmt.Sprintf(trailerFormat, n) != string(b) {
-		return 0, errors.New("the trailer is not one")
+// A trailer tells where the footer is, and bounds what decoding it may take.
+type trailer struct{ stored, plain int64 }
+
+func parseTrailer(b []byte) (t trailer, err error) {
+	f := strings.Fields(string(b))
+	if len(f) != 3 {
+		return t, errors.New("the trailer is not one")
 	}
-	return n, nil
+	t.stored, _ = strconv.ParseInt(f[1], 10, 64)
+	t.plain, _ = strconv.ParseInt(f[2], 10, 64)
+	if fmt.Sprintf(trailerFormat, t.stored, t.plain) != string(b) || t.stored < 0 || t.plain < 0 || t.stored > maxFooterZstd || t.plain > maxFooter {
+		return t, errors.New("the trailer is not one")
+	}
+	return t, nil
 }
 
-// parseFooter reads a footer. The frames begin at start and fill the plaintext
-// up to end, the footer's own offset.
-func parseFooter(dec *zstd.Decoder, stored []byte, start, end int64) ([]FrameInfo, error) {
-	plain, err := decodeBounded(dec, stored, maxFooter)
+// parseFooter reads a footer of a plain length. The frames begin at start and
+// fill the plaintext up to end, the footer's own offset.
+func parseFooter(dec *zstd.Decoder, stored []byte, length, start, end int64) ([]FrameInfo, error) {
+	plain, err := decodeFrame(dec, nil, stored, methodZstd, length)
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +91,6 @@ func parseFooter(dec *zstd.Decoder, stored []byte, start, end int64) ([]FrameInf
 		return nil, fmt.Errorf("the frames end at %d, the footer begins at %d", p.offset, end)
 	}
 	return p.frames, nil
-}
-
-// decodeBounded decodes one zstd frame that says how long it is.
-func decodeBounded(dec *zstd.Decoder, stored []byte, max uint64) ([]byte, error) {
-	var h zstd.Header
-	if err := h.Decode(stored); err != nil {
-		return nil, err
-	}
-	if !h.HasFCS || h.FrameContentSize > max {
-		return nil, fmt.Errorf("it says to hold %d bytes, at most %d may be", h.FrameContentSize, max)
-	}
-	return decodeFrame(dec, nil, stored, methodZstd, int64(h.FrameContentSize))
 }
 
 type footerParser struct {

@@ -55,7 +55,6 @@ type Location struct {
 type compressor struct {
 	enc, quick *zstd.Encoder
 	dec        *zstd.Decoder
-	sample     []byte
 	trial      []byte
 	check      []byte
 }
@@ -115,13 +114,13 @@ func (c *compressor) promising(plain []byte) bool {
 	if len(plain) <= smallChunk {
 		return true
 	}
-	c.sample = c.sample[:0]
+	saved := 0
 	for i := range sampleCount {
 		at := (len(plain) - sampleSize) / (sampleCount - 1) * i
-		c.sample = append(c.sample, plain[at:at+sampleSize]...)
+		c.trial = c.quick.EncodeAll(plain[at:at+sampleSize], c.trial[:0])
+		saved += max(sampleSize-len(c.trial), 0)
 	}
-	c.trial = c.quick.EncodeAll(c.sample, c.trial[:0])
-	return len(c.trial) < len(c.sample)-len(c.sample)/64
+	return saved > sampleCount*sampleSize/64
 }
 
 // decodeFrame gives the plain bytes of a frame, in dst where it has room.

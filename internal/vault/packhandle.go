@@ -77,13 +77,13 @@ func (h *packHandle) open(ctx context.Context, v *Vault, ids []age.Identity) err
 	return nil
 }
 
-// loadEnds fetches what age reads to open a file: its beginning and its last
-// chunk.
+// loadEnds fetches what is read to open a pack: its beginning with the first
+// chunk, which is not aligned to our blocks, and its last chunk.
 func (h *packHandle) loadEnds(ctx context.Context) error {
 	if h.o.size <= smallPack {
 		return h.o.load(ctx, 0, h.o.size)
 	}
-	if err := h.o.load(ctx, 0, blockSize); err != nil {
+	if err := h.o.load(ctx, 0, 2*blockSize); err != nil {
 		return err
 	}
 	err := h.o.load(ctx, h.o.size-ageSealed, ageSealed)

@@ -181,5 +181,12 @@ func (r *Reader) open(ctx context.Context, o Object) (*packHandle, error) {
 		r.packs.put(o.ID, h, 1)
 	}
 	r.mu.Unlock()
-	return h, h.open(ctx, r.v, r.ids)
+	err := h.open(ctx, r.v, r.ids)
+	if errors.Is(err, ErrNoIdentity) {
+		// A damaged age header looks the same as somebody else's.
+		if damage := r.v.CheckObject(ctx, o); damage != nil {
+			return nil, damage
+		}
+	}
+	return h, err
 }

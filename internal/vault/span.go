@@ -137,7 +137,12 @@ func (r *rangedReader) ReadAt(p []byte, off int64) (n int, err error) {
 			r.err = err
 			return n, err
 		}
-		n += copy(p[n:], b[at%blockSize:])
+		skip := at % blockSize
+		if skip >= int64(len(b)) {
+			// The object is shorter than somebody said.
+			return n, io.ErrUnexpectedEOF
+		}
+		n += copy(p[n:], b[skip:])
 	}
 	return n, nil
 }
