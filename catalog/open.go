@@ -15,9 +15,9 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// busyTimeout is how long a writer of another process is waited for. Its
+// defaultWait is how long a writer of another process is waited for. Its
 // transaction may last for a whole backup, so waiting longer is no help.
-const busyTimeout = 10 * time.Second
+const defaultWait = 10 * time.Second
 
 // maxIdle is how many read connections are kept open for later queries.
 const maxIdle = 4
@@ -28,6 +28,19 @@ type Options struct {
 	MustExist bool
 	// CacheBytes bounds the writer's page cache; 0 means 32 MiB.
 	CacheBytes int64
+	// Wait is how long Begin waits for a writer in another process before it
+	// gives ErrBusy; 0 means 10 seconds.
+	Wait time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 32 << 20
+	}
+	if o.Wait <= 0 {
+		o.Wait = defaultWait
+	}
+	return o
 }
 
 // Catalog is an open catalog file. Its methods may be called by several
@@ -35,6 +48,7 @@ type Options struct {
 type Catalog struct {
 	queries
 	path   string
+	wait   time.Duration
 	writer *conn
 	turn   chan struct{} // holds a token while nobody writes
 
@@ -66,18 +80,15 @@ func openFile(path string, o Options) (*Catalog, error) {
 	if err := ensureFile(path, o); err != nil {
 		return nil, err
 	}
-	cache := o.CacheBytes
-	if cache <= 0 {
-		cache = 32 << 20
-	}
-	db, err := connect(path, cache)
+	o = o.withDefaults()
+	db, err := connect(path, o.CacheBytes, o.Wait)
 	if err != nil {
 		return nil, err
 	}
 	if err := migrate(db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	c := &Catalog{path: path, writer: newConn(db), turn: make(chan struct{}, 1)}
+	c := &Catalog{path: path, wait: o.Wait, writer: newConn(db), turn: make(chan struct{}, 1)}
 	c.turn <- struct{}{}
 	c.queries = queries{c}
 	return c, nil
@@ -131,13 +142,17 @@ func narrow(name string) error {
 	return os.Chmod(name, 0o600)
 }
 
-// connect opens one connection. See the package comment for synchronous.
-func connect(path string, cache int64) (*sqlite.Conn, error) {
+// connect opens one connection, unless the file is somebody else's. See the
+// package comment for synchronous.
+func connect(path string, cache int64, wait time.Duration) (*sqlite.Conn, error) {
 	db, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
 	if err != nil {
 		return nil, err
 	}
-	db.SetBusyTimeout(busyTimeout)
+	db.SetBusyTimeout(wait)
+	if _, err := version(db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	for _, p := range []string{
 		"page_size = 8192",
 		"journal_mode = wal",
@@ -184,7 +199,7 @@ func (c *Catalog) take() (*conn, error) {
 		c.idle = c.idle[:n-1]
 		return r, nil
 	}
-	db, err := connect(c.path, 4<<20)
+	db, err := connect(c.path, 4<<20, c.wait)
 	if err != nil {
 		return nil, err
 	}

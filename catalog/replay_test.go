@@ -107,7 +107,7 @@ func answers(t testing.TB, c *Catalog) string {
 }
 
 // checkInvariants derives everything that is derived once more, from scratch.
-func checkInvariants(t testing.TB, c *Catalog) {
+func checkInvariants(t testing.TB, c source) {
 	t.Helper()
 	must(t, c.borrow(func(r *conn) error {
 		refs, frames := map[int64]int64{}, map[int64]int64{}

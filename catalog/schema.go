@@ -102,40 +102,52 @@ CREATE TABLE tombstone (
 CREATE TABLE ack (attention TEXT PRIMARY KEY, at INTEGER, by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `
 
-// migrate brings the file to the newest schema. It refuses files of others.
+// version tells the file's schema, 0 for an empty file, and refuses files of
+// others. It changes nothing.
+func version(db *sqlite.Conn) (int, error) {
+	var app, version, tables int64
+	for query, v := range map[string]*int64{
+		"PRAGMA application_id":              &app,
+		"PRAGMA user_version":                &version,
+		"SELECT count(*) FROM sqlite_schema": &tables,
+	} {
+		err := sqlitex.ExecuteTransient(db, query, &sqlitex.ExecOptions{ResultFunc: func(st *sqlite.Stmt) error {
+			*v = st.ColumnInt64(0)
+			return nil
+		}})
+		if err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case tables > 0 && app != applicationID:
+		return 0, fmt.Errorf("%w: an SQLite file of another program", ErrDamaged)
+	case version > int64(len(migrations)):
+		return 0, fmt.Errorf("%w: schema %d, this one knows %d", ErrSchema, version, len(migrations))
+	case version < 0 || (version == 0) != (tables == 0):
+		return 0, fmt.Errorf("%w: schema version %d", ErrDamaged, version)
+	}
+	return int(version), nil
+}
+
+// migrate brings the file to the newest schema.
 func migrate(db *sqlite.Conn) (err error) {
+	now, err := version(db)
+	if err != nil || now == len(migrations) {
+		return err
+	}
 	end, err := sqlitex.ImmediateTransaction(db)
 	if err != nil {
 		return err
 	}
 	defer end(&err)
-	app, err := pragma(db, "application_id")
-	if err != nil {
+	if now, err = version(db); err != nil { // another process may have been faster
 		return err
 	}
-	version, err := pragma(db, "user_version")
-	if err != nil {
-		return err
-	}
-	tables, err := sqlitex.ResultInt64(db.Prep("SELECT count(*) FROM sqlite_schema"))
-	switch {
-	case err != nil:
-		return err
-	case tables > 0 && app != applicationID:
-		return fmt.Errorf("%w: an SQLite file of another program", ErrDamaged)
-	case version > int64(len(migrations)):
-		return fmt.Errorf("%w: schema %d, this one knows %d", ErrSchema, version, len(migrations))
-	case version < 0 || (version == 0) != (tables == 0):
-		return fmt.Errorf("%w: schema version %d", ErrDamaged, version)
-	}
-	for ; version < int64(len(migrations)); version++ {
-		if err := sqlitex.ExecuteScript(db, migrations[version], nil); err != nil {
-			return fmt.Errorf("bring catalog to schema %d: %w", version+1, err)
+	for ; now < len(migrations); now++ {
+		if err := sqlitex.ExecuteScript(db, migrations[now], nil); err != nil {
+			return fmt.Errorf("bring catalog to schema %d: %w", now+1, err)
 		}
 	}
-	return sqlitex.ExecuteScript(db, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, version), nil)
-}
-
-func pragma(db *sqlite.Conn, name string) (int64, error) {
-	return sqlitex.ResultInt64(db.Prep("PRAGMA " + name))
+	return sqlitex.ExecuteScript(db, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, now), nil)
 }

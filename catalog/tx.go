@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"salvor/chunk"
 )
@@ -229,7 +230,7 @@ func (t *Tx) finish(h Head) error {
 		return err
 	}
 	switch {
-	case h.Vault == "" || h.Number == 0:
+	case h.Vault == "" || h.Number == 0 || h.Number > math.MaxInt64:
 		return fmt.Errorf("%w: head without vault or number", ErrRow)
 	case old.Vault != "" && old.Vault != h.Vault:
 		return fmt.Errorf("%w: it is of vault %q, not %q", ErrForeign, old.Vault, h.Vault)
@@ -279,7 +280,7 @@ func (t *Tx) end(how string) error {
 // next commit or to Close, so its error says nothing that matters.
 func (t *Tx) shrink() {
 	t.w.db.SetBusyTimeout(0)
-	defer t.w.db.SetBusyTimeout(busyTimeout)
+	defer t.w.db.SetBusyTimeout(t.c.wait)
 	_ = t.w.exec("PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
