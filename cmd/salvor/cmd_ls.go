@@ -99,7 +99,9 @@ func (a *app) ls(ctx context.Context, c *cli.Context) error {
 		titles = []string{"FOLDER", ">UID", "FLAGS", "DATE", "DELETED", "EXPIRES", ">SIZE", "FROM", "SUBJECT"}
 	}
 	t := a.newTable(titles...)
+	found := false
 	err = l.entries(ctx, q, func(e *catalog.Entry, w *entryWords) error {
+		found = true
 		if a.json {
 			return a.printJSON(w)
 		}
@@ -107,12 +109,26 @@ func (a *app) ls(ctx context.Context, c *cli.Context) error {
 		if q.Deleted {
 			cells = append(cells, momentOf(w.Deleted), expiry(w))
 		}
-		return t.row(append(cells, size(e.Size), cut(clean(e.From), 30), e.Subject)...)
+		return t.row(append(cells, size(e.Size), sender(e.From), e.Subject)...)
 	})
 	if err != nil || a.json {
 		return err
 	}
+	if !found {
+		a.say("No messages%s.", l.leftOut(q.Folders))
+		return nil
+	}
 	return t.flush()
+}
+
+// leftOut says that a folder is empty here because it is no part of the backup.
+func (l *listing) leftOut(folders []string) string {
+	for _, f := range folders {
+		if why := l.excluded[f]; why != "" {
+			return fmt.Sprintf(": the folder is left out of the backup (%s)", why)
+		}
+	}
+	return ""
 }
 
 func expiry(w *entryWords) string {
@@ -155,7 +171,7 @@ func (a *app) find(ctx context.Context, c *cli.Context) error {
 		if q.Deleted {
 			cells = append(cells, momentOf(w.Deleted))
 		}
-		return t.row(append(cells, size(e.Size), cut(clean(e.From), 30), e.Subject)...)
+		return t.row(append(cells, size(e.Size), sender(e.From), e.Subject)...)
 	})
 	if err != nil || a.json {
 		return err
@@ -190,8 +206,9 @@ func (a *app) nothingFound(ctx context.Context, l *listing, q catalog.Query) err
 // listing is what ls, find and show need of an opened catalog.
 type listing struct {
 	*session
-	policy retention.Policy
-	begun  map[uint64]time.Time // when runs began, as far as they were asked for
+	policy   retention.Policy
+	begun    map[uint64]time.Time // when runs began, as far as they were asked for
+	excluded map[string]string    // why folders that were asked for are left out
 }
 
 func (a *app) newListing(ctx context.Context, c *cli.Context) (*listing, error) {
@@ -203,7 +220,11 @@ func (a *app) newListing(ctx context.Context, c *cli.Context) (*listing, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &listing{session: s, policy: policy.Retention, begun: map[uint64]time.Time{}}, nil
+	return a.listingOf(s, policy.Retention), nil
+}
+
+func (a *app) listingOf(s *session, policy retention.Policy) *listing {
+	return &listing{session: s, policy: policy, begun: map[uint64]time.Time{}, excluded: map[string]string{}}
 }
 
 // mustHave tells apart "nothing found" from a name that nobody has.
@@ -217,7 +238,9 @@ func (l *listing) mustHave(ctx context.Context, q catalog.Query) error {
 	for _, f := range q.Folders {
 		found := false
 		err := l.catalog.Mailboxes(ctx, q.User, func(m *catalog.Mailbox) error {
-			found = found || m.Name == f
+			if m.Name == f {
+				found, l.excluded[f] = true, m.Excluded
+			}
 			return nil
 		})
 		if err != nil || !found {

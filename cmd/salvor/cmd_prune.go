@@ -55,7 +55,7 @@ func (a *app) prune(ctx context.Context, c *cli.Context) error {
 
 // reader gives what reads packs; nil where no identity is at hand.
 func (a *app) reader(s *session) (*vault.Reader, error) {
-	if len(s.ids.Keys) == 0 {
+	if !opens(s.ids, s.vault.Config()) {
 		return nil, nil
 	}
 	return s.vault.NewReader(s.ids.Keys, vault.ReaderOptions{})

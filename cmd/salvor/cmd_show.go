@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"salvor/catalog"
 	"salvor/chunk"
+	"salvor/internal/retention"
 	"salvor/internal/vault"
 	"salvor/restore"
 )
@@ -37,7 +37,7 @@ func (a *app) show(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l := &listing{session: s, begun: map[uint64]time.Time{}}
+	l := a.listingOf(s, retention.Policy{})
 	q := catalog.Query{User: c.Args().First(), Folders: []string{c.Args().Get(1)}, UIDs: []uint32{uid}}
 	if err := l.mustHave(ctx, q); err != nil {
 		return err
@@ -93,6 +93,9 @@ func (a *app) mustRead(s *session) (*vault.Reader, error) {
 	if len(s.ids.Keys) == 0 {
 		return nil, withHint(fmt.Errorf("reading mail: %w: none is at hand", vault.ErrNoIdentity),
 			"give the vault's identity file with --identity FILE; the backup host itself cannot read the mail it has written")
+	}
+	if !opens(s.ids, s.vault.Config()) {
+		return nil, a.whereVault(fmt.Errorf("%w: the identity given belongs to another vault", vault.ErrNoIdentity))
 	}
 	return a.reader(s)
 }

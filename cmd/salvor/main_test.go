@@ -17,8 +17,19 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// cleaner removes the binary that tests have built.
+type cleaner struct{ *testing.M }
+
+func (c cleaner) Run() int {
+	code := c.M.Run()
+	if binaryDir != "" {
+		os.RemoveAll(binaryDir)
+	}
+	return code
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(cleaner{m}, map[string]func(){
 		"salvor": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
 }

@@ -80,22 +80,19 @@ func (a *app) whereVault(err error) error {
 	return fmt.Errorf("%s: %w", a.settings.vault, err)
 }
 
-// checkRoot compares the vault with the identities at hand. A vault whose
-// recipients we hold, but which another root signed, is a forgery; one that
-// has nothing to do with our identities is just another vault.
+// checkRoot refuses a vault whose recipients we hold, but which another root
+// signed: a forgery, or an identity file that was put together by hand.
 func checkRoot(c vault.Config, ids *vault.Identities) error {
-	if len(ids.Roots) == 0 {
+	if _, err := ids.Root(c.Root); err == nil || len(ids.Roots) == 0 || !opens(ids, c) {
 		return nil
 	}
-	if _, err := ids.Root(c.Root); err == nil {
-		return nil
-	}
-	for _, r := range ids.Recipients {
-		if slices.Contains(c.Recipients, r) {
-			return fmt.Errorf("%w: it is encrypted to the identity at hand, but another root key signed its config", vault.ErrNotAuthentic)
-		}
-	}
-	return fmt.Errorf("%w: the identity given belongs to another vault", vault.ErrNoIdentity)
+	return fmt.Errorf("%w: it is encrypted to the identity at hand, but another root key signed its config", vault.ErrNotAuthentic)
+}
+
+// opens tells whether one of the identities reads the vault. Others may be at
+// hand, for other vaults of the same host.
+func opens(ids *vault.Identities, c vault.Config) bool {
+	return slices.ContainsFunc(ids.Recipients, func(r string) bool { return slices.Contains(c.Recipients, r) })
 }
 
 func (a *app) hostKeyPath(id string) string {

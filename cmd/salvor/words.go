@@ -180,3 +180,12 @@ func joinWords(words []string) string { return strings.Join(words, ", ") }
 
 // counted64 writes a number for a table's column.
 func counted64[N int | int64 | uint64 | uint32](n N) string { return fmt.Sprintf("%d", n) }
+
+// sender shortens the From field for a column: the name where there is one.
+func sender(from string) string {
+	name, _, found := strings.Cut(clean(from), " <")
+	if name = strings.Trim(name, `"`); !found || name == "" {
+		name = clean(from)
+	}
+	return cut(name, 30)
+}
