@@ -143,7 +143,7 @@ func mixedChunks(seed int64, n int) (map[chunk.Ref][]byte, []chunk.Ref) {
 func TestPackAndRead(t *testing.T) {
 	for _, o := range []IdentityOptions{{}, {PostQuantum: true}} {
 		f := newFixtureWith(t, o)
-		chunks, order := mixedChunks(1, 1100)
+		chunks, order := mixedChunks(1, 1500)
 		got := f.pack(chunks, order)
 		if len(got.packs) < 2 {
 			t.Errorf("%d packs of %d chunks", len(got.packs), len(order))
