@@ -51,6 +51,7 @@ type Catalog struct {
 	wait   time.Duration
 	writer *conn
 	turn   chan struct{} // holds a token while nobody writes
+	tx     *Tx           // the last one that began; guarded by writer.mu
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -171,20 +172,42 @@ func connect(path string, cache int64, wait time.Duration) (*sqlite.Conn, error)
 // Path is the file's path, as it was given to Open.
 func (c *Catalog) Path() string { return c.path }
 
-// Close closes the file. A transaction must have ended before.
+// Close closes the file. A transaction that is still open is rolled back.
 func (c *Catalog) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	if !c.shut() {
 		return nil
 	}
-	c.closed = true
+	c.writer.mu.Lock() // after this, no transaction begins
+	tx := c.tx
+	c.writer.mu.Unlock()
 	var errs []error
+	if tx != nil {
+		errs = append(errs, tx.Rollback())
+	}
+	c.mu.Lock()
 	for _, r := range c.idle {
 		errs = append(errs, r.close())
 	}
-	errs = append(errs, c.writer.close())
-	return wrap(errors.Join(errs...), "close catalog "+c.path)
+	c.idle = nil
+	c.mu.Unlock()
+	c.writer.mu.Lock()
+	defer c.writer.mu.Unlock()
+	return wrap(errors.Join(append(errs, c.writer.close())...), "close catalog "+c.path)
+}
+
+// shut marks the catalog as closed, and tells whether it was open.
+func (c *Catalog) shut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	open := !c.closed
+	c.closed = true
+	return open
+}
+
+func (c *Catalog) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // take gives a connection to read with.

@@ -55,14 +55,11 @@ func (c *Catalog) Begin(ctx context.Context) (*Tx, error) {
 }
 
 func (t *Tx) begin() error {
-	t.c.mu.Lock()
-	closed := t.c.closed
-	t.c.mu.Unlock()
-	if closed {
-		return ErrClosed
-	}
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
+	if t.c.isClosed() {
+		return ErrClosed
+	}
 	if err := t.w.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
@@ -70,7 +67,7 @@ func (t *Tx) begin() error {
 		t.w.cache = nil
 		return errors.Join(err, t.w.exec("ROLLBACK"))
 	}
-	t.w.settle = t.settle
+	t.w.settle, t.c.tx = t.settle, t
 	return nil
 }
 
