@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"salvor/chunk"
@@ -227,7 +228,8 @@ func (p *pipeline) split(c *chunk.Cutter, m *chunk.Message) ([]piece, error) {
 		} else if known {
 			continue
 		}
-		pieces[i].chunks = c.Split(part.Data)
+		// The list is valid until the next Split, which comes with the next part.
+		pieces[i].chunks = slices.Clone(c.Split(part.Data))
 		if len(pieces[i].chunks) > 1 {
 			for _, ch := range pieces[i].chunks {
 				pieces[i].ids = append(pieces[i].ids, chunk.Sum(ch))
