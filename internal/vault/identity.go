@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"salvor/internal/durable"
 )
 
 const (
@@ -252,33 +254,12 @@ func readSecretFile(path string) ([]byte, *ModeWarning, error) {
 	return b, nil, nil
 }
 
-// writeSecretFile creates a 0600 file in a 0700 directory and makes both
-// durable: what is encrypted to a key must never outlive the only copy of it.
+// writeSecretFile creates a 0600 file, its directory 0700 where there is none,
+// durably: what is encrypted to a key must not outlive the only copy of it.
 func writeSecretFile(path string, b []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".salvor-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Link(tmp.Name(), path); err != nil { // fails where path exists
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.CreateFile(path, b, 0o600)
 }

@@ -29,6 +29,7 @@ func (f *fixture) mustAcquire(o LeaseOptions) *Lease {
 }
 
 func TestLease(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	l := f.mustAcquire(LeaseOptions{Purpose: "backup", Host: "mx1"})
 	_, err := f.acquire(LeaseOptions{Purpose: "prune"})
@@ -60,6 +61,7 @@ func TestLease(t *testing.T) {
 }
 
 func TestLeaseWaits(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	l := f.mustAcquire(LeaseOptions{})
 	go func() {
@@ -71,6 +73,7 @@ func TestLeaseWaits(t *testing.T) {
 
 // A dead holder elsewhere is one whose series does not grow for a TTL.
 func TestDeadHolderElsewhere(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	dead := newHolder(LeaseOptions{Host: "far", Purpose: "backup"})
 	dead.machine = "another"
@@ -84,6 +87,7 @@ func TestDeadHolderElsewhere(t *testing.T) {
 
 // One on this machine whose process is gone is not waited for.
 func TestDeadHolderHere(t *testing.T) {
+	t.Parallel()
 	if thisMachine() == "" {
 		t.Log("this system does not tell its boot id: such a holder is waited for")
 		return
@@ -109,6 +113,7 @@ func TestDeadHolderHere(t *testing.T) {
 // A holder that slept for long notices that the lease went on without it,
 // whether its own beats are still there or were tidied away.
 func TestLostLease(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(f *fixture, n uint64, l *Lease){
 		"taken": func(f *fixture, n uint64, l *Lease) {
 			f.store.set(l.beat(n+1), newHolder(LeaseOptions{}).marshal(f.v.ID(), n+1, stateHeld))
@@ -142,6 +147,7 @@ func TestLostLease(t *testing.T) {
 
 // A store that fails for a while, or never deletes, costs no lease.
 func TestLeaseWithAPoorStore(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.store.before = func(op, name string) error {
 		if op == "delete" {
@@ -171,6 +177,7 @@ func TestLeaseWithAPoorStore(t *testing.T) {
 }
 
 func TestLeaseOfNonsense(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.store.set("leases/writer/00000000000000000001", []byte(strings.Repeat("\x00\n", 1000)))
 	f.store.set("leases/writer/note", []byte("x"))
