@@ -70,5 +70,9 @@ func (f Files) Hashed(text string) string {
 		}
 	}
 	sum := sha256.Sum256([]byte(text))
-	return f.Encoding.encodeText(b.String() + "~" + hex.EncodeToString(sum[:6]))
+	name := f.Encoding.encodeText(b.String() + "~" + hex.EncodeToString(sum[:6]))
+	if f.Reserved != nil && f.Reserved(name) {
+		return "_" + name
+	}
+	return name
 }

@@ -14,7 +14,7 @@ var hostile = []string{
 
 func TestFilesName(t *testing.T) {
 	all := []Files{
-		{}, {Encoding: UTF8}, {Forbidden: "."}, {Encoding: UTF8, Reserved: func(s string) bool { return s == "cur" }},
+		{}, {Encoding: UTF8}, {Forbidden: "."}, {Encoding: UTF8, Reserved: func(s string) bool { return strings.HasPrefix(s, "cur") }},
 	}
 	for i, f := range all {
 		seen := map[string]string{}

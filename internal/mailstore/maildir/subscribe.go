@@ -15,7 +15,7 @@ import (
 // file has.
 func (w *writer) subscribe(ctx context.Context, p place) error {
 	root := w.account.control
-	unlock, err := lock(ctx, root, subscriptionsName)
+	unlock, err := deliver.Lock(ctx, root, subscriptionsName)
 	if err != nil {
 		return err
 	}

@@ -283,7 +283,7 @@ func (w *writer) flushBoxes(ctx context.Context, busy []*box) error {
 	for _, b := range busy {
 		control := w.account.controlOf(b.place)
 		for _, name := range []string{uidlistName, keywordsName} {
-			unlock, err := lock(ctx, control, path.Join(b.place.control, name))
+			unlock, err := deliver.Lock(ctx, control, path.Join(b.place.control, name))
 			if err != nil {
 				return err
 			}

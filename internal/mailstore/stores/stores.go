@@ -11,8 +11,10 @@ import (
 	"strings"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/eml"
 	"salvor/internal/mailstore/folder"
 	"salvor/internal/mailstore/maildir"
+	"salvor/internal/mailstore/mbox"
 	"salvor/internal/mailstore/userpath"
 )
 
@@ -54,6 +56,8 @@ func OpenSource(url string, o Options) (mailstore.Source, error) {
 	switch scheme {
 	case "maildir":
 		return openMaildir(url, rest, o)
+	case "mbox":
+		return openMbox(url, rest, o)
 	case "eml":
 		return nil, &urlError{url, "restore to it, or read the Maildir or mbox that it came from", errors.New("eml is a destination only")}
 	}
@@ -86,6 +90,65 @@ func openMaildir(url, rest string, o Options) (mailstore.Source, error) {
 		return nil, &urlError{url, "name the directory that holds cur, or use %u where users' names stand in the path", err}
 	}
 	return s, nil
+}
+
+// OpenDestination opens a mail store for writing. It is made, when the first
+// account is opened, where it is not there.
+func OpenDestination(url string, o Options) (mailstore.Destination, error) {
+	scheme, rest, err := split(url)
+	if err != nil {
+		return nil, err
+	}
+	var d mailstore.Destination
+	switch scheme {
+	case "maildir":
+		var mo maildir.Options
+		if mo, err = maildirOptions(rest, o); err == nil {
+			d, err = maildir.Create(mo)
+		}
+	case "mbox":
+		var mo mbox.Options
+		if mo, err = mboxOptions(rest, o); err == nil {
+			d, err = mbox.Create(mo)
+		}
+	case "eml":
+		var root *userpath.Template
+		if root, err = userpath.Parse(rest); err == nil {
+			d, err = eml.Create(root)
+		}
+	default:
+		return nil, &urlError{url, schemes, fmt.Errorf("unknown kind of store %q", scheme)}
+	}
+	if err != nil {
+		return nil, &urlError{url, "name a directory that exists or can be made", err}
+	}
+	return d, nil
+}
+
+func openMbox(url, rest string, o Options) (mailstore.Source, error) {
+	mo, err := mboxOptions(rest, o)
+	if err != nil {
+		return nil, &urlError{url, "as in mbox:/var/mail/%u or mbox:/home/alice/mail", err}
+	}
+	s, err := mbox.Open(mo)
+	if err != nil {
+		return nil, &urlError{url, "name a file, a directory of mboxes, or use %u where users' names stand in the path", err}
+	}
+	return s, nil
+}
+
+// mboxOptions reads PATH[:UTF-8].
+func mboxOptions(rest string, o Options) (mo mbox.Options, err error) {
+	if p, ok := strings.CutSuffix(rest, ":UTF-8"); ok {
+		rest, mo.Encoding = p, folder.UTF8
+	}
+	if mo.Root, err = userpath.Parse(rest); err != nil {
+		return mo, err
+	}
+	if mo.User = o.User; mo.User == "" && !mo.Root.Variable() {
+		mo.User = ownerLike(strings.TrimSuffix(mo.Root.Fixed(), ".mbox"))
+	}
+	return mo, nil
 }
 
 // parameter is how Dovecot's mail_location parameters begin.

@@ -25,6 +25,8 @@ func TestOpenSourceRefuses(t *testing.T) {
 		"maildir:" + dir + "/%h":            "unknown variable",
 		"maildir:" + dir + ":LAYOUT=index":  "unknown layout",
 		"maildir:" + dir + "/%u:COLOUR=red": "unknown parameter",
+		"mbox:" + dir + "/none":             "no such file",
+		"mbox:" + dir + "/%q":               "unknown variable",
 	} {
 		_, err := OpenSource(url, Options{})
 		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
@@ -58,6 +60,34 @@ func TestOwnerLike(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+func TestOpenDestination(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("no mail"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{"maildir:" + dir + "/%u:LAYOUT=fs:UTF-8", "maildir:" + dir + "/new/x", "mbox:" + dir + "/a.mbox", "mbox:" + dir + "/m:UTF-8", "eml:" + dir + "/e"} {
+		d, err := OpenDestination(url, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		a, err := d.Account(context.Background(), "alice")
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		if err := errors.Join(a.Mailbox(context.Background(), mailstore.Mailbox{Name: "INBOX"}), a.Close(context.Background())); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	for _, url := range []string{"", "eml:", "ftp:x", "maildir:" + file, "eml:" + file, "maildir:" + file + "/x", "mbox:" + dir + "/%d"} {
+		if _, err := OpenDestination(url, Options{}); !errors.Is(err, ErrURL) {
+			t.Errorf("OpenDestination(%q) = %v", url, err)
 		}
 	}
 }

@@ -103,6 +103,27 @@ func (t *Template) CreateRoot(user string) (*os.Root, error) {
 	return w.root()
 }
 
+// CreateParent is CreateRoot for the directory above the place; it also gives
+// the place's own name there.
+func (t *Template) CreateParent(user string) (root *os.Root, name string, err error) {
+	if len(t.elems) == 0 {
+		dir, name := filepath.Split(t.fixed)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, "", err
+		}
+		root, err := os.OpenRoot(dir)
+		return root, name, err
+	}
+	elems, err := t.expand(user, lenient)
+	if err != nil {
+		return nil, "", err
+	}
+	above := *t
+	above.elems = t.elems[:len(elems)-1]
+	root, err = above.CreateRoot(user)
+	return root, elems[len(elems)-1], err
+}
+
 // Discover finds all users' places: whatever stands at the template's path,
 // directory or not, sorted within each directory. What cannot be read comes
 // back as *mailstore.Incomplete. Names that no user can have are left out.

@@ -1,4 +1,4 @@
-package maildir
+package deliver
 
 import (
 	"context"
@@ -11,26 +11,24 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"salvor/internal/mailstore/deliver"
 )
 
-// Dovecot guards dovecot-uidlist, dovecot-keywords and subscriptions by lock
-// files, NAME.lock, which hold "PID:HOST". It takes over one that has not
-// changed for two minutes.
+// Mail programs guard files by lock files, NAME.lock, which hold "PID:HOST":
+// mboxes, and Dovecot its dovecot-uidlist, dovecot-keywords and subscriptions.
+// One that has not changed for two minutes counts as abandoned.
 const (
 	lockStale = 2 * time.Minute
 	lockWait  = 3 * time.Minute
 	lockPause = 20 * time.Millisecond
 )
 
-// lock makes a lock file, waiting for its holder.
-func lock(ctx context.Context, root *os.Root, name string) (unlock func(), err error) {
+// Lock makes the lock file of a file, waiting for its holder.
+func Lock(ctx context.Context, root *os.Root, name string) (unlock func(), err error) {
 	name += ".lock"
 	for deadline := time.Now().Add(lockWait); ; {
 		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 		if err == nil {
-			_, err = fmt.Fprintf(f, "%d:%s", os.Getpid(), deliver.Host)
+			_, err = fmt.Fprintf(f, "%d:%s", os.Getpid(), Host)
 			if err = errors.Join(err, f.Close()); err != nil {
 				root.Remove(name)
 				return nil, err
@@ -64,7 +62,7 @@ func abandoned(root *os.Root, name string) bool {
 	if age := time.Since(info.ModTime()); age > lockStale {
 		return true
 	}
-	f, err := deliver.OpenRegular(root, name)
+	f, err := OpenRegular(root, name)
 	if err != nil {
 		return false
 	}
@@ -73,5 +71,5 @@ func abandoned(root *os.Root, name string) bool {
 	n, _ := f.Read(buf)
 	pid, host, ok := strings.Cut(string(buf[:n]), ":")
 	num, err := strconv.Atoi(pid)
-	return ok && err == nil && host == deliver.Host && num != os.Getpid() && !deliver.Alive(num)
+	return ok && err == nil && host == Host && num != os.Getpid() && !Alive(num)
 }
