@@ -46,7 +46,8 @@ bench: build
 
 man: build
 	@mkdir -p out
-	bin/salvor man > out/salvor.1
+	@.ci/man bin/salvor > out/salvor.1
+	@echo out/salvor.1
 
 install: build
 	install -D -m 755 bin/salvor $(DESTDIR)$(PREFIX)/bin/salvor

@@ -23,7 +23,7 @@ func TestLoadExample(t *testing.T) {
 	want.Vault = "/srv/backup/mail"
 	want.Catalog = "/var/lib/salvor/catalog.db"
 	want.Source = "maildir:/var/vmail/%d/%n/Maildir"
-	want.ExcludeFolders = []string{"Cache/**"}
+	want.ExcludeFolders = []string{"Cache/*"}
 	want.JunkFolders = []string{"Quarantine"}
 	want.MinFreeSpace = 2e9
 	want.Users["bob@example.org"] = User{KeepDeleted: &month}
