@@ -49,8 +49,9 @@ man: build
 	@.ci/man bin/salvor > out/salvor.1
 	@echo out/salvor.1
 
-install: build
+install: man
 	install -D -m 755 bin/salvor $(DESTDIR)$(PREFIX)/bin/salvor
+	install -D -m 644 out/salvor.1 $(DESTDIR)$(PREFIX)/share/man/man1/salvor.1
 	install -D -m 644 -t $(DESTDIR)/etc/systemd/system docs/systemd/*.service docs/systemd/*.timer
 
 clean:
