@@ -207,7 +207,9 @@ func listMaildir(root string, except []string) ([]string, error) {
 			return err
 		}
 		_, flags, _ := strings.Cut(d.Name(), ":2,")
-		flags = strings.TrimRight(flags, "abcdefghijklmnopqrstuvwxyz")
+		// Keywords may come back under another letter, and P, which Dovecot does
+		// not know, as the keyword $Forwarded.
+		flags = strings.ReplaceAll(strings.TrimRight(flags, "abcdefghijklmnopqrstuvwxyz"), "P", "")
 		out = append(out, fmt.Sprintf("%s %x %s %d", folder, sha256.Sum256(b), flags, info.ModTime().Unix()))
 		return nil
 	})

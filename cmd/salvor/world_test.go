@@ -69,6 +69,8 @@ func (w *world) run(args ...string) string {
 	var out, errs bytes.Buffer
 	cmd := w.command(args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
+	begun := time.Now()
+	defer func() { w.t.Logf("%.2fs %q", time.Since(begun).Seconds(), args[0]) }()
 	if err := cmd.Run(); err != nil {
 		w.t.Fatalf("salvor %q: %v\n%s%s", args, err, &out, &errs)
 	}
