@@ -53,7 +53,7 @@ func open(t *testing.T, url string, o s3.Options) *s3.Store {
 }
 
 // quick is for tests in which the server fails for good.
-var quick = s3.Options{Patience: 500 * time.Millisecond, Stall: 500 * time.Millisecond}
+var quick = s3.Options{Patience: 600 * time.Millisecond, Stall: time.Second}
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

@@ -19,6 +19,8 @@ type Fault struct {
 	// CutAnswer closes the client's side after so many bytes of the answer,
 	// which the server believes to have given; -1 closes it before the first.
 	CutAnswer int64
+	// Silent swallows the request and never answers.
+	Silent bool
 	// Delay is waited before every piece of the answer.
 	Delay time.Duration
 	// Piece is the size of those pieces in bytes; 0 is 32 KiB.
@@ -105,6 +107,10 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) serve(client net.Conn, f Fault) {
 	defer client.Close()
+	if f.Silent {
+		_, _ = io.Copy(io.Discard, client) // until the client gives up
+		return
+	}
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return // the client sees its connection closed
