@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"salvor/internal/pace"
@@ -41,6 +42,8 @@ type Config struct {
 	MinFreeSpace int64
 	// Users holds what is different for single users, by full name.
 	Users map[string]User
+	// Targets holds what is different for single object stores, by URL.
+	Targets map[string]Target
 	// Brake holds the bounds beyond which disappearing mail is held.
 	Brake Brake
 }
@@ -49,6 +52,13 @@ type Config struct {
 type User struct {
 	// KeepDeleted takes the place of the general value, nil where it applies.
 	KeepDeleted *time.Duration
+}
+
+// Target is what the file says about one object store of a vault.
+type Target struct {
+	// CredentialsFile is a file in the format of ~/.aws/credentials, "" for the
+	// standard places.
+	CredentialsFile string
 }
 
 // Brake holds the bounds of ordinary life: disappearance beyond them waits for
@@ -68,6 +78,7 @@ func Default() *Config {
 		EraseGrace:     day,
 		TombstonesKeep: 90 * day,
 		Users:          map[string]User{},
+		Targets:        map[string]Target{},
 		Brake:          Brake{UserPercent: 30, UserMessages: 50, PartitionPercent: 2},
 	}
 }
@@ -79,4 +90,15 @@ func (c *Config) KeepDeletedFor(user string) time.Duration {
 		return *u.KeepDeleted
 	}
 	return c.KeepDeleted
+}
+
+// CredentialsFor gives the file with the credentials of an object store, "" for
+// the standard places. A target is meant by its URL with or without what
+// follows the "?".
+func (c *Config) CredentialsFor(url string) string {
+	if t, ok := c.Targets[url]; ok {
+		return t.CredentialsFile
+	}
+	bare, _, _ := strings.Cut(url, "?")
+	return c.Targets[bare].CredentialsFile
 }

@@ -27,11 +27,21 @@ func TestLoadExample(t *testing.T) {
 	want.JunkFolders = []string{"Quarantine"}
 	want.MinFreeSpace = 2e9
 	want.Users["bob@example.org"] = User{KeepDeleted: &month}
+	want.Targets["s3://mail-backup/server3"] = Target{CredentialsFile: "/etc/salvor/s3.credentials"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
 	if c.KeepDeletedFor("bob@example.org") != month || c.KeepDeletedFor("carol") != week {
 		t.Error("keep-deleted by user is wrong")
+	}
+	for url, want := range map[string]string{
+		"s3://mail-backup/server3":                                   "/etc/salvor/s3.credentials",
+		"s3://mail-backup/server3?endpoint=https://s3.example.org:1": "/etc/salvor/s3.credentials",
+		"s3://mail-backup/server33":                                  "",
+	} {
+		if got := c.CredentialsFor(url); got != want {
+			t.Errorf("%s: credentials in %q, want %q", url, got, want)
+		}
 	}
 }
 
@@ -41,7 +51,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, keys := range [][]string{names(topKeys), names(brakeKeys), names(userKeys)} {
+	for _, keys := range [][]string{names(topKeys), names(brakeKeys), names(userKeys), names(targetKeys)} {
 		for _, key := range keys {
 			if !strings.Contains(string(text), "\n"+key+" = ") && !strings.Contains(string(text), "\n# "+key+" = ") {
 				t.Errorf("the example does not show %s", key)
@@ -97,6 +107,8 @@ func TestWrongLines(t *testing.T) {
 		{"[usrs.x]\nkeep-deleted = \"3d\"", `f.toml:1: usrs: unknown key (did you mean "users"?)`},
 		{"[users.\"a b\"]\nkeep = \"3d\"", `f.toml:2: users."a b".keep: unknown key`},
 		{"[users.bob]\nkeep-deleted = \"3x\"", `f.toml:2: users."bob".keep-deleted: "3x" is no duration`},
+		{"[targets.\"s3://b\"]\ncredentials-file = \"x\"", `f.toml:2: targets."s3://b".credentials-file: must be an absolute path, not "x"`},
+		{"[targets.\"s3://b\"]\nsecret-key = \"x\"", `f.toml:2: targets."s3://b".secret-key: unknown key`},
 		{"users = 3", `f.toml:1: users: must be a table: [users]`},
 		{"[users]\nbob = \"3d\"", `f.toml:2: users."bob": must be a table`},
 		{"[[brake]]\nuser-percent = 3", `brake: must be a table: [brake]`},

@@ -47,6 +47,11 @@ var userKeys = map[string]func(u *User, value any) error{
 	},
 }
 
+// targetKeys are the keys of [targets."URL"].
+var targetKeys = map[string]func(t *Target, value any) error{
+	"credentials-file": func(t *Target, v any) error { return setPath(&t.CredentialsFile, v) },
+}
+
 func wrong(want string, v any) error {
 	switch v.(type) {
 	case string:

@@ -108,12 +108,20 @@ func (l *loader) fail(line int, key string, err error) {
 
 // top reads the keys outside of tables, and the tables.
 func (l *loader) top(table map[string]toml.Primitive) {
-	known := append(names(topKeys), "users", "brake")
+	known := append(names(topKeys), "users", "targets", "brake")
 	for name, p := range table {
 		switch name {
 		case "users":
-			for user, sub := range l.table(p, "users") {
-				l.user(user, sub)
+			for user, sub := range l.table(p, name) {
+				var u User
+				named(l, &u, userKeys, name, user, sub)
+				l.config.Users[user] = u
+			}
+		case "targets":
+			for url, sub := range l.table(p, name) {
+				var t Target
+				named(l, &t, targetKeys, name, url, sub)
+				l.config.Targets[url] = t
 			}
 		case "brake":
 			for name, p := range l.table(p, "brake") {
@@ -125,22 +133,20 @@ func (l *loader) top(table map[string]toml.Primitive) {
 	}
 }
 
-// user reads one [users."name"] table.
-func (l *loader) user(user string, p toml.Primitive) {
-	prefix := fmt.Sprintf("users.%q", user)
-	var u User
+// named reads one table of many, as [users."name"].
+func named[T any](l *loader, to *T, keys map[string]func(*T, any) error, group, name string, p toml.Primitive) {
+	prefix := fmt.Sprintf("%s.%q", group, name)
 	for name, p := range l.table(p, prefix) {
-		key, ok := userKeys[name]
+		set, ok := keys[name]
 		if !ok {
-			l.unknown(prefix+"."+name, name, p, names(userKeys))
+			l.unknown(prefix+"."+name, name, p, names(keys))
 			continue
 		}
 		value, line := l.value(p)
-		if err := key(&u, value); err != nil {
+		if err := set(to, value); err != nil {
 			l.fail(line, prefix+"."+name, err)
 		}
 	}
-	l.config.Users[user] = u
 }
 
 // table opens a table; another kind of value is an error.
