@@ -184,7 +184,7 @@ type run struct {
 
 func newRun(o Options, clock retention.Clock, started time.Time, tx *catalog.Tx, number uint64) *run {
 	return &run{o: o, tx: tx, number: number, clock: clock,
-		report:  Report{Run: number, Started: started, Clock: clock.Doubt},
+		report:  Report{Run: number, Started: started, Clock: clock.Doubt, HeldByBrake: []Held{}},
 		suspect: map[string]string{}, removed: map[string][]int{}}
 }
 

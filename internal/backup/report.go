@@ -89,7 +89,7 @@ func (r *Report) Clean() bool {
 // continued is the report with which the next pass of the same run begins:
 // what was read and stored counts on, what is listed again is counted anew.
 func (r *Report) continued() Report {
-	return Report{Run: r.Run, Started: r.Started, Clock: r.Clock,
+	return Report{Run: r.Run, Started: r.Started, Clock: r.Clock, HeldByBrake: []Held{},
 		Messages: Messages{New: r.Messages.New, Gone: r.Messages.Gone}, Bytes: r.Bytes}
 }
 

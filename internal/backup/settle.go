@@ -76,6 +76,9 @@ func (r *run) move(ctx context.Context, user string, rec catalog.Record) error {
 		return err
 	}
 	rec.MovedTo = to
+	if rec.GoneRun == r.number { // counted when its mailbox was listed; a moved message is no deletion
+		r.tally(func(rep *Report) { rep.Messages.Gone-- })
+	}
 	return r.tx.Put(rec)
 }
 
