@@ -53,24 +53,21 @@ type Location struct {
 
 // compressor encodes frames. It is not for concurrent use.
 type compressor struct {
-	enc, quick *zstd.Encoder
-	dec        *zstd.Decoder
-	trial      []byte
-	check      []byte
+	enc   *zstd.Encoder
+	dec   *zstd.Decoder
+	check []byte
 }
 
 func newCompressor() (*compressor, error) {
 	var c compressor
-	var errs [3]error
+	var errs [2]error
 	c.enc, errs[0] = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(4<<20))
-	c.quick, errs[1] = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithWindowSize(64<<10))
-	c.dec, errs[2] = newDecoder()
+	c.dec, errs[1] = newDecoder()
 	return &c, errors.Join(errs[:]...)
 }
 
 func (c *compressor) close() {
 	c.enc.Close()
-	c.quick.Close()
 	c.dec.Close()
 }
 
@@ -81,11 +78,10 @@ func newDecoder() (*zstd.Decoder, error) {
 }
 
 // encode appends the stored form of plain to dst. What it compressed it has
-// also decoded and compared: a compressor's bug must not become a pack.
+// also decoded and compared: a compressor's bug must not become a pack. There
+// is no quick try before: the encoder itself hurries over what does not shrink,
+// so that samples cost as much time as they saved, and 1.5 % of the storage.
 func (c *compressor) encode(dst, plain []byte) (stored []byte, method string, err error) {
-	if !c.promising(plain) {
-		return append(dst, plain...), methodRaw, nil
-	}
 	stored = c.enc.EncodeAll(plain, dst)
 	if len(stored)-len(dst) >= len(plain)-len(plain)/128 {
 		return append(dst, plain...), methodRaw, nil
@@ -101,26 +97,6 @@ func (c *compressor) encode(dst, plain []byte) (stored []byte, method string, er
 		return nil, "", fmt.Errorf("compress %d bytes and decode them again: %w (suspect this machine's memory)", len(plain), err)
 	}
 	return stored, methodZstd, nil
-}
-
-const (
-	sampleSize  = 4 << 10
-	sampleCount = 4
-)
-
-// promising tells, from a few samples, whether compressing a long chunk is
-// worth its time: what is compressed already (images, archives) is not.
-func (c *compressor) promising(plain []byte) bool {
-	if len(plain) <= smallChunk {
-		return true
-	}
-	saved := 0
-	for i := range sampleCount {
-		at := (len(plain) - sampleSize) / (sampleCount - 1) * i
-		c.trial = c.quick.EncodeAll(plain[at:at+sampleSize], c.trial[:0])
-		saved += max(sampleSize-len(c.trial), 0)
-	}
-	return saved > sampleCount*sampleSize/64
 }
 
 // decodeFrame gives the plain bytes of a frame, in dst where it has room.

@@ -137,7 +137,7 @@ func TestHostileLocations(t *testing.T) {
 	}
 }
 
-func TestSampleFindsLateText(t *testing.T) {
+func TestEncode(t *testing.T) {
 	c, err := newCompressor()
 	if err != nil {
 		t.Fatal(err)
