@@ -1,10 +1,6 @@
 package catalog
 
-import (
-	"slices"
-
-	"salvor/chunk"
-)
+import "salvor/chunk"
 
 // packRow is what frames need to know of their pack.
 type packRow struct{ id, size int64 }
@@ -136,12 +132,17 @@ func (r Frame) replace(t *Tx, old frameRow) error {
 	if err != nil {
 		return err
 	}
+	known := map[int64]bool{}
+	for _, id := range old.chunks {
+		known[id] = true
+	}
 	for _, c := range r.Chunks {
 		id, err := t.place(c, old.id)
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(old.chunks, id) {
+		if !known[id] {
+			known[id] = true
 			old.chunks = append(old.chunks, id)
 		}
 	}

@@ -114,27 +114,44 @@ func (k *chunkCache) drop(r *chunkRow) error {
 	return k.t.w.prep("DELETE FROM chunk WHERE id = ?").int(r.id).run()
 }
 
-// flush writes the rows in the order of their ids, which is the cheapest for
-// the table.
+// flush writes the rows in the order of their ids and enters them into chunk_at
+// in the order of its numbers: neighbours in a table cost the least.
 func (k *chunkCache) flush() error {
 	if k.todo == 0 {
 		return nil
 	}
-	var todo []int
+	var todo, fresh []*chunkRow
 	for i := range k.rows {
-		if s := k.rows[i].state; s == chunkDirty || s == chunkFresh {
-			todo = append(todo, i)
+		switch r := &k.rows[i]; r.state {
+		case chunkFresh:
+			fresh = append(fresh, r)
+			todo = append(todo, r)
+		case chunkDirty:
+			todo = append(todo, r)
 		}
 	}
-	slices.SortFunc(todo, func(a, b int) int { return cmp.Compare(k.rows[a].id, k.rows[b].id) })
-	for _, i := range todo {
-		if err := k.t.w.writeChunk(&k.rows[i]); err != nil {
+	slices.SortFunc(todo, func(a, b *chunkRow) int { return cmp.Compare(a.id, b.id) })
+	for _, r := range todo {
+		if err := k.t.w.writeChunk(r); err != nil {
 			return err
 		}
-		k.rows[i].state = chunkClean
+	}
+	slices.SortFunc(fresh, func(a, b *chunkRow) int { return cmp.Compare(a.head(), b.head()) })
+	for _, r := range fresh {
+		if err := k.t.w.enter(r.head(), r.id); err != nil {
+			return err
+		}
+	}
+	for _, r := range todo {
+		r.state = chunkClean
 	}
 	k.todo = 0
 	return nil
+}
+
+func (r *chunkRow) head() int64 {
+	head, _ := splitID(r.ref.ID)
+	return head
 }
 
 func splitID(id chunk.ID) (head int64, tail []byte) {
@@ -186,7 +203,7 @@ func (c *conn) enter(head, id int64) error {
 // unplace takes a chunk out of chunk_at and enters those again that stand right
 // after it, because they may have been pushed on by it.
 func (c *conn) unplace(r *chunkRow) error {
-	place, _ := splitID(r.ref.ID)
+	place := r.head()
 	for ; ; place++ {
 		id, taken, err := c.place(place)
 		if err != nil {
@@ -237,13 +254,9 @@ func (c *conn) writeChunk(r *chunkRow) error {
 			int(r.frame).int(r.offset).int(r.size).int(r.refs).int(r.id).run()
 	}
 	head, tail := splitID(r.ref.ID)
-	err := c.prep("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)").
+	return c.prep("INSERT INTO chunk VALUES (?, ?, ?, ?, ?, ?, ?, ?)").
 		int(r.id).int(int64(r.ref.Kind)).int(head).blob(tail).
 		int(r.frame).int(r.offset).int(r.size).int(r.refs).run()
-	if err != nil {
-		return err
-	}
-	return c.enter(head, r.id)
 }
 
 // chunk finds a chunk: through the cache of a transaction, where there is one.
