@@ -68,10 +68,10 @@ func (p *pruner) expireRecord(e catalog.Expiring) error {
 	if err := dropRecord(p.tx, e.Record); err != nil {
 		return err
 	}
-	p.report.Expired++
 	if e.MovedTo != 0 {
 		return nil
 	}
+	p.report.Expired++ // deletions: what only moved is not lost
 	has, err := p.tx.UserHas(e.User, e.Content)
 	if err != nil || has {
 		return err
