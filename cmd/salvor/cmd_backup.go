@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"salvor/chunk"
 	"salvor/internal/backup"
 	"salvor/internal/mailstore/folder"
 	"salvor/internal/mailstore/stores"
@@ -196,9 +197,20 @@ func (a *app) checkSpace(ctx context.Context, c *cli.Context, store objstore.Sto
 	return nil
 }
 
+// headWords is a commit by which a vault that was rolled back is noticed; keep
+// it away from the vault.
+type headWords struct {
+	Vault  string   `json:"vault"`
+	Number uint64   `json:"number"`
+	Hash   chunk.ID `json:"hash"`
+}
+
 func (a *app) printBackup(r *backup.Report, dry bool) error {
 	if a.json {
-		return a.printJSON(r)
+		return a.printJSON(struct {
+			*backup.Report
+			Head headWords `json:"head"`
+		}{r, headWords(r.Head)})
 	}
 	what := fmt.Sprintf("run %d", r.Run)
 	switch {

@@ -77,7 +77,10 @@ func (a *app) status(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	if a.json {
-		return a.printJSON(st)
+		return a.printJSON(struct {
+			*upkeep.Status
+			Head headWords `json:"head"`
+		}{st, headWords(st.Head)})
 	}
 	a.print("vault    %s (id %s, commit %d)", a.settings.vault, st.Vault, st.Head.Number)
 	a.print("users    %d", st.Users)

@@ -86,7 +86,8 @@ func checkRoot(c vault.Config, ids *vault.Identities) error {
 	if _, err := ids.Root(c.Root); err == nil || len(ids.Roots) == 0 || !opens(ids, c) {
 		return nil
 	}
-	return fmt.Errorf("%w: it is encrypted to the identity at hand, but another root key signed its config", vault.ErrNotAuthentic)
+	return withHint(fmt.Errorf("%w: it is encrypted to the identity at hand, but another root key signed its config", vault.ErrNotAuthentic),
+		"if that is right (init --recipient), give the identity that was made with the vault as well: --identity A --identity B; else somebody replaced the vault")
 }
 
 // opens tells whether one of the identities reads the vault. Others may be at
