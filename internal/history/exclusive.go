@@ -19,7 +19,7 @@ func (h *History) Exclusive(ctx context.Context, purpose string, fn func(context
 	if h.Host == nil {
 		return ErrNoWriter
 	}
-	lease, err := h.Vault.Acquire(ctx, vault.LeaseOptions{Purpose: purpose, Host: h.Host.Host()})
+	lease, err := h.Vault.Acquire(ctx, vault.LeaseOptions{Purpose: purpose, Host: h.Host.Host(), TTL: h.LeaseTTL})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,9 @@ type History struct {
 	// Keys open journals: the operator's identities where they are at hand.
 	// The host's metadata identity is used without being listed here.
 	Keys []age.Identity
+	// LeaseTTL is how long a lease lives without a sign of its holder; 0: the
+	// vault's default.
+	LeaseTTL time.Duration
 }
 
 func (h *History) keys() []age.Identity {

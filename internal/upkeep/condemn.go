@@ -156,7 +156,8 @@ func (p *pruner) remaining(ctx context.Context) error {
 // before it, which still tell of expired mail, can be erased.
 func (p *pruner) checkpoint(ctx context.Context, expired bool) error {
 	due := p.past.checkpoint.IsZero() || p.now.Sub(p.past.checkpoint) >= p.o.CheckpointEvery
-	if !due || (!expired && len(p.past.superseded()) < maxJournals) {
+	wanted := expired || p.o.CheckpointEvery < 0 || len(p.past.superseded()) >= maxJournals
+	if !due || !wanted {
 		return nil
 	}
 	past, err := readPast(ctx, p.h)

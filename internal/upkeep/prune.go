@@ -28,7 +28,7 @@ type PruneOptions struct {
 	RewriteDead float64
 	RewriteAge  time.Duration
 	// CheckpointEvery is how old the last checkpoint may be when something has
-	// expired since; 0 means 7 days.
+	// expired since; 0 means 7 days, less than nothing writes one now.
 	CheckpointEvery time.Duration
 	Host            string
 	Now             func() time.Time

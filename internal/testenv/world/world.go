@@ -19,6 +19,7 @@ import (
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/stores"
 	"salvor/internal/objstore"
+	objdir "salvor/internal/objstore/dir"
 	"salvor/internal/retention"
 	"salvor/internal/upkeep"
 	"salvor/internal/vault"
@@ -55,10 +56,9 @@ func NewIn(t testing.TB, dir string, wrap func(objstore.Store) objstore.Store) *
 		Catalog: filepath.Join(dir, "catalog.db"), Now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)}
 	ctx := t.Context()
 	w.must(os.MkdirAll(w.Mail, 0o700))
-	store, err := objstore.Open(ctx, w.VaultDir, objstore.Options{Create: true})
+	store, err := objdir.Open(ctx, w.VaultDir, objdir.Options{Create: true})
 	w.must(err)
-	// The store's clock is the machine's; the test's is another.
-	w.Store = noClock{store}
+	w.Store = clocked{store, w}
 	if wrap != nil {
 		w.Store = wrap(w.Store)
 	}
@@ -101,8 +101,14 @@ func (w *World) must(err error) {
 	}
 }
 
-// noClock hides a store's clock but not its other powers.
-type noClock struct{ objstore.Store }
+// clocked is a store whose clock is the world's.
+type clocked struct {
+	*objdir.Store
+	w *World
+}
+
+// Now implements objstore.Clock.
+func (c clocked) Now(context.Context) (time.Time, error) { return c.w.Now, nil }
 
 // Source opens the world's Maildirs as a backup would.
 func (w *World) Source() mailstore.Source {
