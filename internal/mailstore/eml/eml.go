@@ -67,6 +67,9 @@ func (d *Destination) dir(user, mailbox string) string {
 	if !d.root.Variable() {
 		parts = append(parts, levels.Name(user))
 	}
+	if folder.TooDeep(mailbox) {
+		return path.Join(append(parts, levels.Hashed(mailbox))...)
+	}
 	for _, l := range strings.Split(mailbox, "/") {
 		parts = append(parts, levels.Name(l))
 	}

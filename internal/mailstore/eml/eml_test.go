@@ -122,7 +122,7 @@ func TestRestore(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	base := t.TempDir()
 	dir := filepath.Join(base, "out")
-	odd := []string{"../x", "..", ".", "a\x00b", "new\nline", strings.Repeat("x", 300), "/etc", "a//b", "", "5.eml", ".hidden", `\x2e\x2e`, "a/../../b"}
+	odd := []string{"../x", "..", ".", "a\x00b", "new\nline", strings.Repeat("x", 300), "/etc", "a//b", "", strings.Repeat("long/", 80), "5.eml", ".hidden", `\x2e\x2e`, "a/../../b"}
 	d := create(t, dir)
 	for _, user := range odd[:len(odd)-1] {
 		restore(t, d, user, "INBOX", 1, "user "+user+"\n")

@@ -22,6 +22,13 @@ type Files struct {
 // MaxFile is the longest file name that file systems take, in bytes.
 const MaxFile = 255
 
+// MaxLevels is how deep folders are written as directories in each other.
+const MaxLevels = 32
+
+// TooDeep tells whether a folder has more levels than directories are made for;
+// the whole name is then hashed.
+func TooDeep(name string) bool { return strings.Count(name, "/") >= MaxLevels }
+
 // Name gives the file name for one level of a folder's name, or for a user's
 // name. It never fails, and no two levels have the same: a level that can be
 // written so that DecodeLevel gives it back is written so, any other becomes a

@@ -87,6 +87,10 @@ func (l *folderLister) dotted() (names []string) {
 			names = append(names, l.s.opt.Encoding.DecodeDotted(e.name[1:]))
 		}
 	}
+	if len(names) > maxFolders {
+		l.problem("", l.a.root.Name(), fmt.Errorf("more than %d folders", maxFolders))
+		names = names[:maxFolders]
+	}
 	return names
 }
 

@@ -89,18 +89,23 @@ func sideDir(side *os.Root, name string, dir *os.File, root *os.Root) (*os.File,
 // lookControl stats dovecot-uidlist and dovecot-keywords and reads what it
 // needs of the first.
 func (l *look) lookControl(a *account, p place, control *os.File) {
-	l.lookFile(a, p, control, uidlistName, &l.uidlist)
+	name := uidlistName
+	for _, name = range uidlistNames {
+		if l.lookFile(a, p, control, name, &l.uidlist); l.uidlist.there {
+			break
+		}
+	}
 	l.lookFile(a, p, control, keywordsName, &l.keywords)
 	if !l.uidlist.there {
 		return
 	}
-	f, err := deliver.OpenRegular(a.controlOf(p), path.Join(p.control, uidlistName))
+	f, err := deliver.OpenRegular(a.controlOf(p), path.Join(p.control, name))
 	if err == nil {
 		defer f.Close()
 		l.uids, err = peekUIDList(f, l.uidlist.Size)
 	}
 	if l.uidErr = err; err != nil && !errors.Is(err, errNoUIDList) {
-		l.problem(a, p, path.Join(a.controlOf(p).Name(), p.control, uidlistName), err)
+		l.problem(a, p, path.Join(a.controlOf(p).Name(), p.control, name), err)
 	}
 }
 

@@ -66,6 +66,10 @@ const (
 	subscriptionsName = "subscriptions"
 )
 
+// uidlistNames are the files that hold UIDs, by precedence. Courier's has the
+// form of Dovecot's version 1, which was made to take it over.
+var uidlistNames = []string{uidlistName, "courierimapuiddb"}
+
 // A Source reads Maildirs. It may be used by several goroutines.
 type Source struct {
 	opt     Options

@@ -17,6 +17,7 @@ import (
 
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/deliver"
+	"salvor/internal/mailstore/folder"
 )
 
 // Open opens a message's file, under its present name if its flags have
@@ -69,7 +70,7 @@ func (b *openBox) open(m mailstore.Message) (*reader, string, error) {
 
 // splitKey parts a key into base name and inode (0 for any).
 func splitKey(key string) (base string, ino uint64, err error) {
-	base, mark, ok := strings.Cut(key, inodeMark)
+	base, mark, ok := strings.Cut(folder.UTF8.EncodeLevel(key), inodeMark)
 	if ok {
 		ino, err = strconv.ParseUint(mark, 10, 64)
 	}

@@ -46,7 +46,7 @@ func decodeTabbed(line string, e folder.Encoding) string {
 
 // subscribedName undoes NotInbox: in this file INBOX is INBOX.
 func subscribedName(name string) string {
-	if strings.EqualFold(name, folder.Inbox) || name == folder.NotInbox(folder.Inbox) {
+	if isInbox(folder.UTF8.EncodeLevel(name)) {
 		return folder.Inbox
 	}
 	return name

@@ -47,7 +47,10 @@ func (o *Options) anyHashed(name string) bool {
 // pathFile is the directory of a folder in LAYOUT=fs.
 func (o *Options) pathFile(name string) string {
 	levels := strings.Split(name, "/")
-	f := folder.Files{Encoding: o.Encoding}
+	f := folder.Files{Encoding: o.Encoding, Reserved: reservedAtTop}
+	if folder.TooDeep(name) {
+		return f.Hashed(name)
+	}
 	for i, l := range levels {
 		f.Reserved = reservedBelow
 		if i == 0 {

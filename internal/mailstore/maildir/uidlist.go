@@ -105,6 +105,7 @@ type uidSummary struct {
 	uidHeader
 	last uint32 // the highest UID
 	bad  string // what is wrong with it, "" for nothing
+	torn bool   // the last line has no end
 }
 
 // uidNext is the UID that the next message will have. N may be stale: Dovecot
@@ -136,6 +137,7 @@ func readUIDList(r io.Reader, yield func(uidLine)) (uidSummary, error) {
 		line, err := in.ReadSlice('\n')
 		switch {
 		case errors.Is(err, io.EOF):
+			s.torn = len(line) > 0
 			return s, nil
 		case errors.Is(err, bufio.ErrBufferFull):
 			s.markBad(n, "is too long")

@@ -183,13 +183,24 @@ func (w *writer) survey(b *box) error {
 			b.used[baseName(e.name)] = true
 		}
 	}
-	left, err := readDir(b.tmp)
+	p := b.place
+	return errors.Join(clearStale(w.account.rootOf(p), path.Join(p.dir, "tmp")), clearStale(w.account.controlOf(p), p.control))
+}
+
+// clearStale removes what a killed salvor left in a directory.
+func clearStale(root *os.Root, dir string) error {
+	d, err := root.OpenFile(dir, deliver.DirFlags, 0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	left, err := readDir(d)
 	if err != nil {
 		return err
 	}
 	for _, e := range left {
 		if deliver.Stale(e.name) {
-			if err := unix.Unlinkat(int(b.tmp.Fd()), e.name, 0); err != nil {
+			if err := unix.Unlinkat(int(d.Fd()), e.name, 0); err != nil {
 				return err
 			}
 		}

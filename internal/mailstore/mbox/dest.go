@@ -104,7 +104,10 @@ func fileOf(o *Options, h *home, mailbox string) string {
 	if h.file != "" {
 		return h.file
 	}
-	f := folder.Files{Encoding: o.Encoding}
+	f := folder.Files{Encoding: o.Encoding, Reserved: reservedAtTop}
+	if folder.TooDeep(mailbox) {
+		return f.Hashed(mailbox)
+	}
 	levels := strings.Split(mailbox, "/")
 	for i, l := range levels {
 		f.Reserved = reserved

@@ -368,7 +368,7 @@ func TestOneFileOneFolder(t *testing.T) {
 
 func TestHostileNames(t *testing.T) {
 	base := t.TempDir()
-	odd := []string{"../x", "..", ".", "a\x00b", "new\nline", strings.Repeat("x", 300), "/etc", "a//b", "", ".hidden", "x.sbd", "mbox", "inbox/", `\x69nbox`, "a.msf", "dovecot"}
+	odd := []string{"../x", "..", ".", "a\x00b", "new\nline", strings.Repeat("x", 300), "/etc", "a//b", "", strings.Repeat("long/", 80), ".hidden", "x.sbd", "mbox", "inbox/", `\x69nbox`, "a.msf", "dovecot"}
 	d := create(t, filepath.Join(base, "out/%u"))
 	for _, user := range odd[:8] {
 		restore(t, d, user, "INBOX", "user "+user)

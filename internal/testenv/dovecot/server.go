@@ -80,10 +80,16 @@ func isFile(p string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
+// memory is a file system in memory, where there is one: Dovecot syncs much.
+const memory = "/dev/shm"
+
 // makeDir makes the server's directory: a short name, as socket paths end at
 // 108 bytes, and open to the user whom Dovecot runs mail as.
 func (s *Server) makeDir() {
-	dir, err := os.MkdirTemp("", "sd")
+	dir, err := os.MkdirTemp(memory, "sd")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "sd")
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
