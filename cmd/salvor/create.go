@@ -40,7 +40,7 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 	if len(ids.Keys) > 0 && o.postQuantum {
 		return nil, usagef("--post-quantum is for a new identity; one is there already")
 	}
-	store, err := objstore.Open(ctx, a.settings.vault, objstore.Options{Create: true})
+	store, err := a.openStore(ctx, objstore.Options{Create: true})
 	if err != nil {
 		return nil, err
 	}

@@ -58,9 +58,7 @@ var pruneArgs = []string{"prune", "--quiet", "--keep-deleted", "1ms", "--erase-g
 // which is no failure.
 func (w *world) backup(source string) {
 	w.t.Helper()
-	begun := time.Now()
 	out, err := w.command(backupArgs(source)...).CombinedOutput()
-	w.t.Logf("%.2fs backup", time.Since(begun).Seconds())
 	if err != nil && !strings.Contains(string(out), "held by the brake") {
 		w.t.Fatalf("backup: %v\n%s", err, out)
 	}
@@ -72,9 +70,7 @@ func (w *world) interrupt(rng *rand.Rand, times int, args ...string) int {
 	w.t.Helper()
 	killed, longest := 0, 400*time.Millisecond
 	for range times {
-		after := time.Duration(rng.Int64N(int64(longest)))
-		begun := time.Now()
-		defer func() { w.t.Logf("%.2fs of %v interrupt %q", time.Since(begun).Seconds(), after, args[0]) }()
+		after, begun := time.Duration(rng.Int64N(int64(longest))), time.Now()
 		if w.killed(after, args...) {
 			killed++
 		} else {

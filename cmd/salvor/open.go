@@ -68,6 +68,7 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 
 // openStore opens the store that the vault's URL names.
 func (a *app) openStore(ctx context.Context, o objstore.Options) (objstore.Store, error) {
+	o.CredentialsFile = a.settings.config.CredentialsFor(a.settings.vault)
 	store, err := objstore.Open(ctx, a.settings.vault, o)
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: %w", a.settings.vault, vault.ErrNoVault, err)

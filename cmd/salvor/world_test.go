@@ -69,8 +69,6 @@ func (w *world) run(args ...string) string {
 	var out, errs bytes.Buffer
 	cmd := w.command(args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	begun := time.Now()
-	defer func() { w.t.Logf("%.2fs %q", time.Since(begun).Seconds(), args[0]) }()
 	if err := cmd.Run(); err != nil {
 		w.t.Fatalf("salvor %q: %v\n%s%s", args, err, &out, &errs)
 	}
@@ -103,3 +101,11 @@ func must(t *testing.T, err error) {
 }
 
 func refOf(c vault.ChunkInfo) chunk.Ref { return chunk.Ref{Kind: c.Kind, ID: c.ID} }
+
+func exitOf(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestFullDisk fills the vault's disk in the middle of a backup: a clear error,
+// and the vault is as it was. It mounts a small tmpfs; where it may not, a
+// directory that takes no writes has to do.
+func TestFullDisk(t *testing.T) {
+	w := newWorld(t)
+	disk := w.path("disk")
+	must(t, os.Mkdir(disk, 0o700))
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=4m,mode=0700"); err != nil {
+		t.Logf("no tmpfs (%v): only the refusal before the run is tested", err)
+		w.refusesSmallDisk(disk)
+		return
+	}
+	t.Cleanup(func() { must(t, syscall.Unmount(disk, 0)) })
+	w.refusesSmallDisk(disk)
+	source := "maildir:" + w.path("mail", "%u")
+	w.run("backup", source, "--min-free-space", "1")
+	before := w.run("ls", "alice", "--json")
+
+	// Random bytes, so that nothing makes them small.
+	big := make([]byte, 8<<20)
+	f, err := os.Open("/dev/urandom")
+	must(t, err)
+	_, err = f.Read(big)
+	must(t, err)
+	must(t, f.Close())
+	must(t, os.WriteFile(w.path("mail", "alice", "cur", "big:2,"), big, 0o600))
+	w.fails(1, "no space left", "backup", "--quiet", source, "--min-free-space", "1")
+	w.run("check", "--read-data")
+	if after := w.run("ls", "alice", "--json"); after != before {
+		t.Errorf("the listing changed:\n%s%s", before, after)
+	}
+	w.run("restore", "alice", "--to", "maildir:"+w.path("back"))
+	must(t, os.Remove(w.path("mail", "alice", "cur", "big:2,")))
+	w.same("alice", "back")
+	w.run("backup", source, "--min-free-space", "1")
+}
+
+func (w *world) refusesSmallDisk(disk string) {
+	w.t.Helper()
+	w.letters("INBOX", "", "hello")
+	w.env = append(w.env, "SALVOR_VAULT="+disk+"/vault")
+	w.run("init")
+	said := w.fails(1, "are wanted before a run begins", "backup", "--quiet", "maildir:"+w.path("mail", "%u"), "--min-free-space", "1000TB")
+	if !strings.Contains(said, "hint: make room") {
+		w.t.Errorf("no hint: %s", said)
+	}
+}
