@@ -70,9 +70,12 @@ func (r Mailbox) remove(t *Tx) error {
 	return t.w.prep("DELETE FROM mailbox WHERE id = ?").int(r.ID).run()
 }
 
-// replace is INSERT for a row that may be there. SQLite keeps a journal of its
-// own for such a statement, so it takes longer.
-const replace = "INSERT OR REPLACE"
+// Where a row may be there already, INSERT OR REPLACE is needed. SQLite keeps a
+// journal of its own for such a statement, so it takes longer.
+const (
+	intoRecord  = " INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	intoContent = " INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 func (r Record) put(t *Tx) error {
 	if err := t.wantMailbox(r); err != nil {
@@ -82,15 +85,15 @@ func (r Record) put(t *Tx) error {
 	if err != nil {
 		return err
 	}
-	insert := "INSERT"
+	insert := "INSERT" + intoRecord
 	if !t.used(RecordIDs, r.ID) {
 		if err := t.uncount(r.ID); err != nil {
 			return err
 		}
-		insert = replace
+		insert = "INSERT OR REPLACE" + intoRecord
 	}
 	t.count(r.GoneRun != 0, 1)
-	st := t.w.prep(insert + " INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)").
+	st := t.w.prep(insert).
 		int(r.ID).int(r.Mailbox).int(int64(r.UID)).int(content).
 		int(int64(r.GoneRun)).timep(r.GoneAt).int(r.Hold).int(r.MovedTo).
 		int(int64(r.FirstRun)).time(r.FirstSeen).time(r.InternalDate).int(int64(r.ModSeq))
@@ -182,11 +185,11 @@ func (r Content) put(t *Tx) error {
 	t.contents = lastID[chunk.ID]{r.ID, id}
 	t.add(totalContents, 1)
 	t.add(totalBytes, r.Size)
-	insert := "INSERT"
+	insert := "INSERT" + intoContent
 	if had {
-		insert = replace
+		insert = "INSERT OR REPLACE" + intoContent
 	}
-	return t.w.prep(insert + " INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)").
+	return t.w.prep(insert).
 		int(id).int(r.Size).timep(r.Date).blob(r.SHA1[:]).blob(packInts(parts, id)).
 		text(r.From).text(r.To).text(r.Subject).text(r.MessageID).run()
 }

@@ -105,6 +105,14 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// peakMemory is the most that this process ever had, in MiB: run one size at a
+// time to compare.
+func peakMemory(b *testing.B) float64 {
+	var u syscall.Rusage
+	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return float64(u.Maxrss) / 1024
+}
+
 func BenchmarkFirstBackup(b *testing.B) {
 	for _, n := range []int{40_000, 400_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -113,6 +121,70 @@ func BenchmarkFirstBackup(b *testing.B) {
 				fill(b, filepath.Join(b.TempDir(), "c.db"), n)
 			}
 			b.ReportMetric(float64(cpuTime(b)-before)/float64(n*b.N)/1000, "cpu-µs/msg")
+			b.ReportMetric(peakMemory(b), "peak-MiB")
 		})
 	}
+}
+
+// BenchmarkQueries asks a catalog of 40,000 messages what a night without
+// changes, a find and a checkpoint ask.
+func BenchmarkQueries(b *testing.B) {
+	const n = 40_000
+	path := filepath.Join(b.TempDir(), "c.db")
+	fill(b, path, n)
+	c := reopen(b, path)
+	for _, q := range []struct {
+		name string
+		per  int
+		ask  func()
+	}{
+		{"HasChunk missing", 1000, func() {
+			for i := range 1000 {
+				_, err := c.HasChunk(data("none %d", i))
+				must(b, err)
+			}
+		}},
+		{"HasChunk there", 1000, func() {
+			for i := range 1000 {
+				_, err := c.HasChunk(message(hashOf('m', i*40)))
+				must(b, err)
+			}
+		}},
+		{"Losses", n, func() {
+			_, err := c.Losses(ctx, LossQuery{})
+			must(b, err)
+		}},
+		{"Counts", n, func() { must(b, c.Counts(ctx, CountQuery{}, func(*MailboxCount) error { return nil })) }},
+		{"Records", n, func() {
+			for m := range n / 200 {
+				must(b, c.Records(ctx, int64(m+1), func(*Record) error { return nil }))
+			}
+		}},
+		{"find a subject", n, func() { must(b, c.Entries(ctx, Query{Subject: "nothing of it"}, func(*Entry) error { return nil })) }},
+		{"list all", n, func() { must(b, c.Entries(ctx, Query{}, func(*Entry) error { return nil })) }},
+		{"list by location", n, func() { must(b, c.Entries(ctx, Query{Order: ByLocation}, func(*Entry) error { return nil })) }},
+		{"Dump", n, func() { must(b, c.Dump(ctx, func([]byte) error { return nil })) }},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			before := cpuTime(b)
+			for range b.N {
+				q.ask()
+			}
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N*q.per)/1000, "cpu-µs/each")
+		})
+	}
+}
+
+// BenchmarkRebuild applies a checkpoint of 40,000 messages.
+func BenchmarkRebuild(b *testing.B) {
+	const n = 40_000
+	path := filepath.Join(b.TempDir(), "c.db")
+	fill(b, path, n)
+	lines := dump(b, reopen(b, path))
+	b.ResetTimer()
+	before := cpuTime(b)
+	for range b.N {
+		replay(b, lines)
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(n*b.N)/1000, "cpu-µs/msg")
 }

@@ -22,25 +22,15 @@ func decodeLine(line []byte) (r Row, del bool, err error) {
 	if len(line) > MaxLine {
 		return nil, false, fmt.Errorf("line of %d bytes: the limit is %d", len(line), MaxLine)
 	}
-	var l struct {
-		Put    string          `json:"put"`
-		Delete string          `json:"delete"`
-		Row    json.RawMessage `json:"row"`
-	}
-	if err := decodeStrict(line, &l); err != nil {
+	name, del, raw, err := splitLine(line)
+	if err != nil {
 		return nil, false, err
-	}
-	name, del := l.Put, false
-	if name == "" {
-		name, del = l.Delete, true
-	} else if l.Delete != "" {
-		return nil, false, errors.New("line puts and deletes at once")
 	}
 	read, ok := readers[name]
 	if !ok {
 		return nil, false, fmt.Errorf("unknown row %q", name)
 	}
-	if r, err = read(l.Row); err != nil {
+	if r, err = read(raw); err != nil {
 		return nil, false, fmt.Errorf("%s row: %w", name, err)
 	}
 	if !del {
@@ -49,7 +39,34 @@ func decodeLine(line []byte) (r Row, del bool, err error) {
 	return r, del, err
 }
 
-var readers = map[string]func(json.RawMessage) (Row, error){
+// splitLine takes a line's frame off its row. Lines as appendLine writes them
+// need not be parsed twice for that.
+func splitLine(line []byte) (name string, del bool, row []byte, err error) {
+	if rest, ok := bytes.CutPrefix(line, []byte(`{"put":"`)); ok {
+		name, row, ok := bytes.Cut(rest, []byte(`","row":`))
+		row, end := bytes.CutSuffix(bytes.TrimSuffix(row, []byte("\n")), []byte("}"))
+		if ok && end && readers[string(name)] != nil {
+			return string(name), false, row, nil
+		}
+	}
+	var l struct {
+		Put    string          `json:"put"`
+		Delete string          `json:"delete"`
+		Row    json.RawMessage `json:"row"`
+	}
+	if err := decodeStrict(line, &l); err != nil {
+		return "", false, nil, err
+	}
+	if l.Put != "" && l.Delete != "" {
+		return "", false, nil, errors.New("line puts and deletes at once")
+	}
+	if l.Put != "" {
+		return l.Put, false, l.Row, nil
+	}
+	return l.Delete, true, l.Row, nil
+}
+
+var readers = map[string]func([]byte) (Row, error){
 	"user":      read[User],
 	"mailbox":   read[Mailbox],
 	"record":    read[Record],
@@ -64,7 +81,7 @@ var readers = map[string]func(json.RawMessage) (Row, error){
 	"counter":   read[Counter],
 }
 
-func read[T Row](raw json.RawMessage) (Row, error) {
+func read[T Row](raw []byte) (Row, error) {
 	var v T
 	if err := decodeStrict(raw, &v); err != nil {
 		return nil, err
