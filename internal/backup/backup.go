@@ -60,8 +60,8 @@ type Options struct {
 	Host string
 	// Now is the host's clock; nil means time.Now.
 	Now func() time.Time
-	// CommitAfter is how many stored bytes at most a crash may cost; a long run
-	// commits in between. 0 means 1 GiB.
+	// CommitAfter is how many bytes of new mail a crash may cost: a long run
+	// commits in between, after a whole user. 0 means 4 GiB.
 	CommitAfter int64
 }
 
@@ -75,7 +75,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.CommitAfter == 0 {
-		o.CommitAfter = 1 << 30
+		o.CommitAfter = 4 << 30
 	}
 	return o
 }
@@ -174,6 +174,7 @@ type run struct {
 	change *history.Change // nil in a dry run
 	number uint64
 	clock  retention.Clock
+	before int64      // Bytes.New of the run's earlier passes
 	mu     sync.Mutex // guards report while the pipeline runs
 	report Report
 	// suspect remembers, by user, why a mailbox's index is no evidence.
@@ -197,14 +198,14 @@ func begin(ctx context.Context, h *history.History, o Options, clock retention.C
 	r.change = change
 	if carried != nil {
 		r.report = carried.continued()
-		r.number = carried.Run
+		r.number, r.before = carried.Run, carried.Bytes.New
 	}
 	return r, nil
 }
 
 // pass goes through the source once, reading what is new.
 func (r *run) pass(ctx context.Context) error {
-	packer, err := r.change.Packer(ctx)
+	packer, err := r.change.Packer(context.WithoutCancel(ctx)) // an interrupted run keeps what it has
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,9 @@ func (r *run) enough() error {
 	if r.change == nil {
 		return nil
 	}
-	if r.change.StoredBytes() >= r.o.CommitAfter {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.report.Bytes.New-r.before >= r.o.CommitAfter {
 		return errMorePasses
 	}
 	return nil

@@ -164,7 +164,8 @@ type Change struct {
 	commit  vault.Commit
 }
 
-// Begin starts a commit on top of the catalog's head; call Follow before.
+// Begin starts a commit on top of the catalog's head; call Follow before. A
+// context that is cancelled later does not stop the journal: Commit decides.
 func (h *History) Begin(ctx context.Context, kind vault.CommitKind) (*Change, error) {
 	if h.Host == nil {
 		return nil, ErrNoWriter
@@ -173,7 +174,7 @@ func (h *History) Begin(ctx context.Context, kind vault.CommitKind) (*Change, er
 	if err != nil {
 		return nil, err
 	}
-	journal, err := h.Vault.NewJournal(ctx, vault.ObjectJournal)
+	journal, err := h.Vault.NewJournal(context.WithoutCancel(ctx), vault.ObjectJournal)
 	if err != nil {
 		return nil, err
 	}
