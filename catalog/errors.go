@@ -42,7 +42,11 @@ func wrap(err error, doing string) error {
 }
 
 func kindOf(err error) error {
-	switch code := sqlite.ErrCode(err); code.ToPrimary() {
+	code := sqlite.ErrCode(err)
+	if code == sqlite.ResultIOErrSHMSize {
+		return ErrFull // no room for the log's index
+	}
+	switch code.ToPrimary() {
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		return ErrDamaged
 	case sqlite.ResultBusy, sqlite.ResultLocked:
