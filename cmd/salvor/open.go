@@ -98,7 +98,7 @@ func opens(ids *vault.Identities, c vault.Config) bool {
 }
 
 func (a *app) hostKeyPath(id string) string {
-	return filepath.Join(a.settings.data, "host-"+id+".key")
+	return filepath.Join(a.settings.state, "host-"+id+".key")
 }
 
 func (a *app) catalogPath(id string) string {

@@ -39,6 +39,7 @@ type settings struct {
 	identities   []string
 	command      string // prints an identity
 	data, conf   string // salvor's own directories
+	state        string // where this host's keys are kept
 	defaultVault string
 	ownIdentity  string // the default identity file
 }
@@ -61,6 +62,12 @@ func (a *app) readSettings(c *cli.Context) error {
 	s.vaultNamed = s.vault != ""
 	s.vault = first(s.vault, s.defaultVault)
 	s.catalog = first(c.String("catalog"), cfg.Catalog)
+	// The nightly service and an operator's shell have different homes. What the
+	// configuration file names is the same for both, so the host's keys lie
+	// beside its catalog.
+	if s.state = s.data; cfg.Catalog != "" {
+		s.state = filepath.Dir(cfg.Catalog)
+	}
 	s.identities = notEmpty(c.StringSlice("identity"))
 	if len(s.identities) == 0 {
 		s.identities = cfg.Identity

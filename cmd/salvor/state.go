@@ -15,7 +15,7 @@ import (
 )
 
 // state is what this host remembers besides keys and catalogs, in
-// $XDG_DATA_HOME/salvor/state.json. Losing it loses no mail: a vault's catalog
+// state.json beside the host's keys. Losing it loses no mail: a vault's catalog
 // is then not found while the vault does not answer, and a confirmed identity
 // has to be confirmed again.
 type state struct {
@@ -31,7 +31,7 @@ type knownIdentity struct {
 	Confirmed *time.Time `json:"confirmed,omitempty"` // when a copy was shown
 }
 
-func (a *app) statePath() string { return filepath.Join(a.settings.data, "state.json") }
+func (a *app) statePath() string { return filepath.Join(a.settings.state, "state.json") }
 
 func (a *app) readState() (*state, error) {
 	st := &state{Vaults: map[string]string{}}
@@ -56,7 +56,7 @@ func (a *app) writeState(st *state) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(a.settings.data, 0o700); err != nil {
+	if err := os.MkdirAll(a.settings.state, 0o700); err != nil {
 		return err
 	}
 	return durable.WriteFile(a.statePath(), append(b, '\n'), 0o600)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"os"
 	"os/exec"
@@ -109,3 +110,5 @@ func exitOf(err error) int {
 	}
 	return 0
 }
+
+func encode(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
