@@ -88,7 +88,7 @@ func TestKeywords(t *testing.T) {
 		t.Errorf("got %q", *k)
 	}
 	for name, want := range map[string]string{
-		"a:2,": "", "a:2,S": `\Seen`, "a:2,PSab": `$Forwarded $Label1 \Seen work-todo`, "a:2,Sz,extra": `\Seen last`, "a:1,S": "", "a": "", "a:2,Fy!?": `\Flagged`, "a:2,SS": `\Seen`,
+		"a:2,": "", "a:2,S": `\Seen`, "a:2,PSab": `$Forwarded $Label1 \Seen work-todo`, "a:2,Sz,extra": `\Seen last`, "a:1,S": "", "a": "", "a:2,Fy!?": `\Flagged unknown-24`, "a:2,S:2,T": `\Deleted`, "a:2,SS": `\Seen`,
 	} {
 		if got := strings.Join(flagsOf(name, k), " "); got != want {
 			t.Errorf("flags of %q are %q, want %q", name, got, want)

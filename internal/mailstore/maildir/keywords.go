@@ -34,12 +34,17 @@ func readKeywords(r io.Reader) (*keywords, error) {
 	return &k, in.Err()
 }
 
-// name is the keyword of a letter, "" for none.
+// name is the keyword of a letter, "" for what is no letter. A letter that the
+// folder has no keyword for gets the name that Dovecot gives it.
 func (k *keywords) name(letter byte) string {
-	if k == nil || letter < 'a' || letter > 'z' {
+	n := int(letter) - 'a'
+	switch {
+	case n < 0 || n >= maxKeywords:
 		return ""
+	case k == nil || k[n] == "":
+		return "unknown-" + strconv.Itoa(n)
 	}
-	return k[letter-'a']
+	return k[n]
 }
 
 // validKeyword tells whether a text may be a keyword. RFC 9051 wants an atom

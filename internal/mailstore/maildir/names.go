@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// A message's file name is BASE:2,FLAGS: the base stays, the flags change. The
-// base goes up to the first colon, as in Dovecot; without one it is the whole
-// name. Flags are D F P R S T and, in Dovecot, a to z for the keywords of the
+// A message's file name is BASE:2,FLAGS: the base stays, the flags change. As in
+// Dovecot the base goes up to the first colon, or is the whole name without
+// one, and the flags stand after the last. Flags are D F P R S T and, in Dovecot, a to z for the keywords of the
 // folder's dovecot-keywords. (https://cr.yp.to/proto/maildir.html)
 
 // baseOf gives the part of a name that stays.
@@ -52,7 +52,7 @@ const forwarded = "$Forwarded"
 
 // flagsOf gives the flags and keywords of a file name, sorted, each once.
 func flagsOf(name string, keywords *keywords) []string {
-	_, info, _ := strings.Cut(name, ":")
+	info := name[strings.LastIndexByte(name, ':')+1:]
 	letters, ok := strings.CutPrefix(info, "2,")
 	if !ok {
 		return nil
