@@ -30,6 +30,8 @@ type app struct {
 	settings settings
 	display  *progress.Display
 	closers  []func() error
+
+	toldIdentity bool // this run has said already that a copy must be kept
 }
 
 // Main runs salvor with its arguments (without the program's name) and gives

@@ -129,6 +129,7 @@ func (a *app) noteIdentity(id knownIdentity) error {
 func (a *app) tellCreated(m *created) {
 	a.say("Made the vault %s (id %s).", m.URL, m.Vault)
 	if m.NewIdentity {
+		a.toldIdentity = true
 		a.say("Made the identity %s.\n"+
 			"  Only this file opens the backup and says who may write to it. Now:\n"+
 			"  1. copy it to another place (a password store, a safe, another machine);\n"+

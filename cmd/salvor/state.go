@@ -117,7 +117,7 @@ func (a *app) identityWarning(s *session) (string, error) {
 // remindIdentity says so at the end of every run that writes.
 func (a *app) remindIdentity(s *session) error {
 	words, err := a.identityWarning(s)
-	if err == nil && words != "" {
+	if err == nil && words != "" && !a.toldIdentity {
 		a.warn("salvor: warning: %s", words)
 	}
 	return err
