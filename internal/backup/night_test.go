@@ -204,3 +204,13 @@ func TestChangedInPlace(t *testing.T) {
 		t.Errorf("the good copy of the damaged message is gone")
 	}
 }
+
+// A misspelled user is no backup.
+func TestUnknownUser(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 1)
+	w.Options.Users = []string{"ann", "amn"}
+	if r := w.Backup(); r.Clean() || r.Unlisted != 1 || r.Messages.New != 1 {
+		t.Errorf("%+v", r)
+	}
+}

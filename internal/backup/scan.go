@@ -25,8 +25,13 @@ func (r *run) scan(ctx context.Context, read submit) error {
 		return err
 	}
 	r.o.Meter.Total(expected, 0)
+	missing := map[string]bool{}
+	for _, name := range r.o.Users {
+		missing[name] = known[name].Name == ""
+	}
 	err = r.o.Source.Users(ctx, func(u mailstore.User) error {
 		delete(known, u.Name)
+		delete(missing, u.Name)
 		if !r.wanted(u.Name) {
 			return nil
 		}
@@ -38,7 +43,21 @@ func (r *run) scan(ctx context.Context, read submit) error {
 	if whole, err := r.whole(err); err != nil || !whole {
 		return err
 	}
+	r.unknown(missing)
 	return r.usersGone(ctx, known)
+}
+
+// unknown reports users that were asked for and that nobody has ever seen: a
+// misspelled name must not pass for a backup.
+func (r *run) unknown(missing map[string]bool) {
+	for _, name := range sortedKeys(missing) {
+		if missing[name] {
+			r.tally(func(rep *Report) {
+				rep.Unlisted++
+				rep.problem(fmt.Sprintf("%q: the source has no such user", name))
+			})
+		}
+	}
 }
 
 // knownUsers are the users of this source that the catalog believes to exist.
