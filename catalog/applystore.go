@@ -123,14 +123,11 @@ func (r Frame) put(t *Tx) error {
 		int(f.id).int(pack).int(r.Offset).int(r.Stored).int(r.Plain).text(r.Method).blob(packInts(f.chunks, 0)).run()
 }
 
-// replace puts a frame that is there already.
+// replace puts a frame that is there already. A pack never changes, so only
+// chunks can have been added to what is known of it.
 func (r Frame) replace(t *Tx, old frameRow) error {
-	if err := t.flushLive(); err != nil {
-		return err
-	}
-	old, _, err := t.findFrame(old.pack, old.offset)
-	if err != nil {
-		return err
+	if r.Stored != old.stored || r.Plain != old.plain || r.Method != old.method {
+		return rowError(r, "the frame at %d of pack %s is another one", r.Offset, r.Pack)
 	}
 	known := map[int64]bool{}
 	for _, id := range old.chunks {
@@ -146,10 +143,7 @@ func (r Frame) replace(t *Tx, old frameRow) error {
 			old.chunks = append(old.chunks, id)
 		}
 	}
-	now := frameRow{stored: r.Stored, plain: r.Plain}
-	t.usage(old.pack, r.Stored-old.stored, now.share(old.live)-old.share(old.live))
-	return t.w.prep("UPDATE frame SET stored = ?, plain = ?, method = ?, chunks = ? WHERE id = ?").
-		int(r.Stored).int(r.Plain).text(r.Method).blob(packInts(old.chunks, 0)).int(old.id).run()
+	return t.w.prep("UPDATE frame SET chunks = ? WHERE id = ?").blob(packInts(old.chunks, 0)).int(old.id).run()
 }
 
 // place has the chunk stand in the frame from now on, wherever it was before.

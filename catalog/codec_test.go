@@ -180,6 +180,7 @@ func TestBadLines(t *testing.T) {
 		"no message chunk": `{"put":"content","row":{"id":"` + id + `","sha1":"` + id[:40] + `","size":1}}`,
 		"no part chunk":    `{"put":"part","row":{"id":"` + id + `","size":1,"chunks":[]}}`,
 		"message as part":  `{"put":"content","row":{"id":"` + id + `","sha1":"` + id[:40] + `","size":1,"parts":[{"kind":"m","id":"` + id + `"}]}}`,
+		"another frame":    `{"put":"frame","row":{"pack":"` + testID("pack").String() + `","offset":10,"stored":1,"plain":4,"method":"raw","chunks":[]}}`,
 		"counter goes":     `{"delete":"counter","row":{"table":"record"}}`,
 		"unknown counter":  `{"put":"counter","row":{"table":"user","last":3}}`,
 		"pack in use":      `{"delete":"pack","row":{"id":"` + testID("pack").String() + `"}}`,
