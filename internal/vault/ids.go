@@ -65,9 +65,9 @@ func writerID(public ed25519.PublicKey) WriterID { return sha256.Sum256(public) 
 // A Head is a point in a vault's chain of commits: the last one somebody knows
 // of. Number 0 is the point before the first.
 type Head struct {
-	Vault  string
-	Number uint64
-	Hash   chunk.ID
+	Vault  string   `json:"vault"`
+	Number uint64   `json:"number"`
+	Hash   chunk.ID `json:"hash"`
 }
 
 // parseHex accepts exactly the lower-case digits that fill dst, so that every
