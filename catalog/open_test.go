@@ -238,3 +238,32 @@ func onDisk(t *testing.T, path, what string) bool {
 	}
 	return found
 }
+
+// TestMigration opens a catalog of today's with a schema that is one ahead.
+func TestMigration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.db")
+	c, err := Open(path, Options{})
+	must(t, err)
+	apply(t, c, sample()...)
+	want := dump(t, c)
+	must(t, c.Close())
+	ours := migrations
+	defer func() { migrations = ours }()
+	migrations = append(ours[:len(ours):len(ours)], "CREATE TABLE later (x INTEGER) STRICT; this is no SQL")
+	if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), "schema 2") {
+		t.Fatalf("a migration that fails: %v", err)
+	}
+	migrations[len(ours)] = "CREATE TABLE later (x INTEGER) STRICT"
+	for range 2 {
+		c, err = Open(path, Options{})
+		must(t, err)
+		if got := dump(t, c); got != want {
+			t.Fatal(firstDifference(got, want))
+		}
+		must(t, c.Close())
+	}
+	migrations = ours
+	if _, err := Open(path, Options{}); !errors.Is(err, ErrSchema) {
+		t.Fatalf("%v, want ErrSchema", err)
+	}
+}
