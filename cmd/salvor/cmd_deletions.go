@@ -60,8 +60,8 @@ func (a *app) deletionsList(ctx context.Context, _ *cli.Context) error {
 	t := a.newTable("USER", ">MESSAGES", "RUN", "VERDICT", "REASON")
 	shown := 0
 	err = s.catalog.Holds(ctx, func(h *catalog.Hold) error {
-		if h.Verdict == catalog.Confirmed && !a.verbose {
-			return nil
+		if (h.Verdict == catalog.Confirmed || h.Records == 0) && !a.verbose {
+			return nil // settled; what was rejected has come back
 		}
 		shown++
 		if a.json {
@@ -95,11 +95,11 @@ func (a *app) decide(ctx context.Context, c *cli.Context, confirm bool) error {
 	if a.json {
 		return a.printJSON(report)
 	}
-	did := "are " + report.Verdict
+	did := report.Verdict
 	if report.DryRun {
-		did = "would be " + report.Verdict
+		did = "would be " + did
 	}
-	a.print("%s of %s %s", counted(report.Records, "deletion"), report.User, did)
+	a.print("%s of %s %s", counted(report.Records, "deletion"), clean(report.User), did)
 	return a.remindIdentity(s)
 }
 

@@ -17,6 +17,9 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.moves(ctx); err != nil {
 		return err
 	}
+	if err := r.returns(ctx); err != nil {
+		return err
+	}
 	verdicts, err := r.brake(ctx)
 	if err != nil {
 		return err
@@ -59,12 +62,56 @@ func (r *run) moves(ctx context.Context) error {
 		return nil
 	})
 	for i := 0; err == nil && i < len(gone); i++ {
-		err = r.move(ctx, gone[i].user, gone[i].rec)
+		_, err = r.move(ctx, gone[i].user, gone[i].rec)
 	}
 	return err
 }
 
-func (r *run) move(ctx context.Context, user string, rec catalog.Record) error {
+// returns looks for held mail that is there again, however many runs later: a
+// disk that was mounted at last brings back what it seemed to have lost. A hold
+// that keeps nothing any more needs no verdict.
+func (r *run) returns(ctx context.Context) error {
+	var holds []catalog.Hold
+	err := r.tx.Holds(ctx, func(h *catalog.Hold) error {
+		if h.Verdict != catalog.Confirmed && h.Records > 0 {
+			holds = append(holds, *h)
+		}
+		return nil
+	})
+	for i := 0; err == nil && i < len(holds); i++ {
+		err = r.shrink(ctx, holds[i])
+	}
+	return err
+}
+
+// shrink takes out of a hold what has come back.
+func (r *run) shrink(ctx context.Context, h catalog.Hold) error {
+	var recs []catalog.Record
+	if err := r.tx.Held(ctx, h.ID, collect(&recs)); err != nil {
+		return err
+	}
+	var left int64
+	for _, rec := range recs {
+		moved, err := r.move(ctx, h.User, rec)
+		if err != nil {
+			return err
+		}
+		if !moved {
+			left++
+		}
+	}
+	switch {
+	case left == h.Records:
+		return nil
+	case left == 0 && h.Verdict == "":
+		return r.tx.Delete(h)
+	}
+	h.Records = left
+	return r.tx.Put(h)
+}
+
+// move tells whether a vanished record has become another one, and notes it.
+func (r *run) move(ctx context.Context, user string, rec catalog.Record) (bool, error) {
 	var to int64
 	err := r.tx.Arrivals(ctx, user, rec.Content, rec.GoneRun, func(c *catalog.Record) error {
 		if to == 0 && c.ID != rec.ID {
@@ -73,13 +120,13 @@ func (r *run) move(ctx context.Context, user string, rec catalog.Record) error {
 		return nil
 	})
 	if err != nil || to == 0 {
-		return err
+		return false, err
 	}
-	rec.MovedTo = to
+	rec.MovedTo, rec.Hold = to, 0
 	if rec.GoneRun == r.number { // counted when its mailbox was listed; a moved message is no deletion
 		r.tally(func(rep *Report) { rep.Messages.Gone-- })
 	}
-	return r.tx.Put(rec)
+	return true, r.tx.Put(rec)
 }
 
 // brake asks the retention rules whose deletions are to be held.
