@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,7 +32,8 @@ type app struct {
 	display  *progress.Display
 	closers  []func() error
 
-	toldIdentity bool // this run has said already that a copy must be kept
+	command      string // "deletions confirm", for messages
+	toldIdentity bool   // this run has said already that a copy must be kept
 }
 
 // Main runs salvor with its arguments (without the program's name) and gives
@@ -81,10 +83,8 @@ func (a *app) run(ctx context.Context, args []string) (string, error) {
 	root := a.definitions()
 	inv, err := permute(root, args)
 	a.json = inv.json
-	command := commandName(inv.path)[len("salvor"):]
-	if len(command) > 0 {
-		command = command[1:]
-	}
+	command := strings.TrimPrefix(strings.TrimPrefix(commandName(inv.path), "salvor"), " ")
+	a.command = command
 	if err != nil {
 		return command, err
 	}
@@ -130,9 +130,9 @@ what was deleted is kept for a week. Start with
 // commands lists the commands in the order in which people need them.
 func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
-		a.initCommand(), a.backupCommand(), a.identityCommand(), a.statusCommand(), a.ackCommand(),
-		a.usersCommand(), a.lsCommand(), a.findCommand(), a.showCommand(), a.restoreCommand(),
-		a.checkCommand(), a.pruneCommand(), a.deletionsCommand(), a.forgetCommand(),
+		a.initCommand(), a.backupCommand(), a.identityCommand(),
+		a.statusCommand(), a.usersCommand(), a.lsCommand(), a.findCommand(), a.showCommand(), a.restoreCommand(),
+		a.deletionsCommand(), a.checkCommand(), a.pruneCommand(), a.forgetCommand(), a.ackCommand(),
 		a.catalogCommand(), a.keyCommand(), a.configCommand(), a.versionCommand(),
 	}
 }
@@ -167,7 +167,7 @@ func (a *app) action(least, most int, fn func(ctx context.Context, c *cli.Contex
 }
 
 func (a *app) argumentError(c *cli.Context, what string) error {
-	name := "salvor " + c.Command.FullName()
+	name := "salvor " + a.command
 	err := usagef("%s, want: %s", what, synopsis(name, c.Command))
 	err.hint = fmt.Sprintf("`%s --help`", name)
 	return err

@@ -121,8 +121,8 @@ func (a *app) expectHead(ctx context.Context, v *vault.Vault, hash string) (vaul
 	if err != nil || hash == "" {
 		return head, err
 	}
-	if len(hash) < 8 {
-		return head, usagef("--expect-head: give at least 8 letters of the hash")
+	if len(hash) < 8 || len(hash) > 64 || strings.Trim(hash, "0123456789abcdef") != "" {
+		return head, usagef("--expect-head: %q is no hash of a commit, nor 8 or more digits of its beginning", hash)
 	}
 	found := false
 	err = v.Commits(ctx, vault.Head{}, func(c *vault.Commit) error {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"salvor/internal/vault"
 )
 
 const (
@@ -32,7 +35,13 @@ The first backup onto the default vault needs no init: see salvor backup --creat
 }
 
 func (a *app) initVault(ctx context.Context, c *cli.Context) error {
-	made, err := a.createVault(ctx, creation{recipients: c.StringSlice("recipient"), postQuantum: c.Bool("post-quantum")})
+	recipients := c.StringSlice("recipient")
+	if len(recipients) > 0 { // before anything is made
+		if _, err := (vault.Config{Recipients: recipients}).AgeRecipients(); err != nil {
+			return &codeError{err: fmt.Errorf("--recipient: %w", err), code: exitUsage, hint: "as in --recipient age1..., from `salvor identity show` or age-keygen"}
+		}
+	}
+	made, err := a.createVault(ctx, creation{recipients: recipients, postQuantum: c.Bool("post-quantum")})
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,7 @@ func exitCode(err error) int {
 		{vault.ErrNoIdentity, exitNoIdentity},
 		{history.ErrNoKey, exitNoIdentity},
 		{objstore.ErrURL, exitUsage},
+		{vault.ErrRecipients, exitUsage},
 	} {
 		if errors.Is(err, known.is) {
 			return known.code
