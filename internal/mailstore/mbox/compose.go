@@ -9,12 +9,12 @@ import (
 // defaultSender stands in separator lines when nobody is known to have sent.
 const defaultSender = "MAILER-DAEMON"
 
-// compose appends a message in LF form with its separator line and, where it
-// ends in a line end, the empty line behind it. A message without one gets the
-// line end of the next joint, so that it is read back without.
-func compose(dst, lf []byte, date time.Time) []byte {
-	sender := senderOf(lf)
-	if needsQuote(lf) {
+// compose appends a message with its separator line and, where it ends in a line
+// end, the empty line behind it. A message without one gets the line end of the
+// next joint, so that it is read back without.
+func compose(dst, body []byte, date time.Time) []byte {
+	sender := senderOf(body)
+	if needsQuote(body) {
 		sender = quotedSender
 	}
 	if date.IsZero() {
@@ -22,11 +22,11 @@ func compose(dst, lf []byte, date time.Time) []byte {
 	}
 	dst = append(dst, "From "+sender+" "+date.UTC().Format(time.ANSIC)+"\n"...)
 	if sender == quotedSender {
-		dst = quote(dst, lf)
+		dst = quote(dst, body)
 	} else {
-		dst = append(dst, lf...)
+		dst = append(dst, body...)
 	}
-	if len(lf) == 0 || lf[len(lf)-1] == '\n' {
+	if len(body) == 0 || body[len(body)-1] == '\n' {
 		dst = append(dst, '\n')
 	}
 	return dst

@@ -1,6 +1,7 @@
 package mbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -298,10 +299,20 @@ func (a *account) add(b *box, d mailstore.Delivery) error {
 	if err != nil {
 		return err
 	}
-	text := compose([]byte(joint(b.tail)), d.LF, d.InternalDate)
+	text := compose([]byte(joint(b.tail)), body(d), d.InternalDate)
 	_, err = f.Write(text)
 	b.tail = append(b.tail[:0], text[max(0, len(text)-maxSeparator-2):]...)
 	return errors.Join(err, f.Close())
+}
+
+// body is what is written of a message: its LF form, unless that holds a CRLF.
+// Such a message ("x\r\r\n" on the wire) would be read as another one, so its
+// stored bytes are written.
+func body(d mailstore.Delivery) []byte {
+	if bytes.Contains(d.LF, []byte("\r\n")) {
+		return d.Stored
+	}
+	return d.LF
 }
 
 // Close adds to the files what waits, and makes it durable. After an error it

@@ -237,10 +237,11 @@ func restore(t *testing.T, d *Destination, user, box string, bodies ...string) (
 	}
 	for _, b := range bodies {
 		id, _, _ := chunk.WireSums([]byte(b))
+		lf, _ := chunk.ToLF(nil, []byte(b))
 		if have[id]--; have[id] >= 0 {
 			continue
 		}
-		if _, err := a.Add(ctx, mailstore.Delivery{Mailbox: box, LF: []byte(b), InternalDate: time.Unix(1161887400, 0)}); err != nil {
+		if _, err := a.Add(ctx, mailstore.Delivery{Mailbox: box, Stored: []byte(b), LF: lf, InternalDate: time.Unix(1161887400, 0)}); err != nil {
 			t.Fatal(err)
 		}
 		added++
@@ -262,6 +263,7 @@ func create(t *testing.T, path string) *Destination {
 
 var bodies = []string{
 	"Subject: a\n\nbody\n", "From the start\n>From x\n", "no line end", "", "\n", "two ends\n\n", ">From only quoted\n", "Subject: a\n\nbody\n", "\nFrom x@y Thu Oct 26 18:30:00 2006\n",
+	"bare\rCR\r", "two CRs\r\r\n", "mixed\r\r\nFrom here\nthere\r\n",
 }
 
 func TestRestore(t *testing.T) {
@@ -295,7 +297,7 @@ func TestRestore(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	dir := t.TempDir()
 	sep := "From MAILER-DAEMON Thu Oct 26 18:30:00 2006\n"
-	text := sep + "Subject: a\n\n>From here\nStatus: RO\n\n" + sep + "Subject: b\r\n\r\n>>From\r\n\n" + sep + "\n\n"
+	text := sep + "Subject: a\n\n>From here\nStatus: RO\n\n" + sep + "Subject: b\n\n>>From\n\n" + sep + "\n\n"
 	file := write(t, text, dir, "alice")
 	s := open(t, options(t, file, "alice"))
 	_, messages := listing(t, s, "alice")
