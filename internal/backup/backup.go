@@ -174,9 +174,10 @@ type run struct {
 	change *history.Change // nil in a dry run
 	number uint64
 	clock  retention.Clock
-	before int64      // Bytes.New of the run's earlier passes
-	mu     sync.Mutex // guards report while the pipeline runs
-	report Report
+	// submitted counts the bytes that this pass has given to the workers.
+	submitted int64
+	mu        sync.Mutex // guards report while the pipeline runs
+	report    Report
 	// suspect remembers, by user, why a mailbox's index is no evidence.
 	suspect map[string]string
 	// removed counts, by user, the messages of each folder tree removed now.
@@ -198,7 +199,7 @@ func begin(ctx context.Context, h *history.History, o Options, clock retention.C
 	r.change = change
 	if carried != nil {
 		r.report = carried.continued()
-		r.number, r.before = carried.Run, carried.Bytes.New
+		r.number = carried.Run
 	}
 	return r, nil
 }

@@ -235,6 +235,7 @@ func (r *run) renumber(ctx context.Context, read submit, b *boxState, ms []mails
 
 func (r *run) submit(ctx context.Context, read submit, b *boxState, m mailstore.Message, replaces int64) error {
 	b.jobs++
+	r.submitted += max(m.Size, 1)
 	return read(ctx, job{box: b, msg: m, replaces: replaces})
 }
 

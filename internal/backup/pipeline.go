@@ -62,7 +62,7 @@ type piece struct {
 
 // memoryBudget bounds the bytes of messages that are held at the same time; a
 // larger message goes alone.
-const memoryBudget = 64 << 20
+const memoryBudget = 48 << 20
 
 // pipeline is the running part of a pass: workers and the keeper.
 type pipeline struct {

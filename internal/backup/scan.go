@@ -87,14 +87,12 @@ func (r *run) wanted(user string) bool {
 	return len(r.o.Users) == 0 || slices.Contains(r.o.Users, user)
 }
 
-// enough ends the pass when what it stored deserves a commit of its own.
+// enough ends the pass when what it reads deserves a commit of its own.
 func (r *run) enough() error {
 	if r.change == nil {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.report.Bytes.New-r.before >= r.o.CommitAfter {
+	if r.submitted >= r.o.CommitAfter {
 		return errMorePasses
 	}
 	return nil
