@@ -31,7 +31,7 @@ func TestCompare(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Mail: 3 users, ", "Rounds: 2 interleaved", "- salvor: cp (GNU coreutils)", "| measure | salvor | restic | other |",
-		"\n| first backup | ", "\n| restore of one user | ", "\n| files in the vault | ", " 1.00 | 1.00 |",
+		"\n| first backup | ", "\n| restore of one user | ", "\n| files in the vault | ", " 1.00 | 1.00 | 0.26, 0.48 of restic |",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, b.String())
