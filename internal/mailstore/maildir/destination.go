@@ -22,7 +22,7 @@ import (
 // index of a folder, salvor keeps the folder's dovecot-uidlist itself, with
 // the original UIDVALIDITY and UIDs. Where it has one, the folder is in use:
 // messages are put beside the others and Dovecot gives them new UIDs, as it
-// would refuse old ones (MAIL-SERVERS: "Expunged message reappeared").
+// would refuse old ones ("Expunged message reappeared, giving a new UID").
 type Destination struct {
 	opt Options
 
