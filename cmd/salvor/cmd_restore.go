@@ -217,6 +217,9 @@ func (a *app) printRestore(r *restore.Report) error {
 	}
 	a.print("%s: %s (%s) %s to %s; %d there already, %d failed, %s", clean(r.User), counted(r.Messages, "message"), size(r.Bytes), did,
 		r.To, r.Skipped, r.Failed, seconds(r.Seconds))
+	if r.MaybeDeleted > 0 {
+		a.print("  %d of them had vanished from the mail store and nobody has confirmed that: they may have been deleted", r.MaybeDeleted)
+	}
 	var names []string
 	for name := range r.Folders {
 		names = append(names, name)
