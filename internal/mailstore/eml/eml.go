@@ -115,7 +115,7 @@ type account struct {
 	user    string
 	root    *os.Root
 	owner   deliver.Owner
-	boxes   map[string]*box
+	boxes   map[string]*box // by folder
 	pending []pending
 	bytes   int64
 	err     error
@@ -137,19 +137,18 @@ func (a *account) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
 	if err := errors.Join(a.err, ctx.Err()); err != nil {
 		return err
 	}
-	dir := a.dest.dir(a.user, m.Name)
-	if a.boxes[dir] != nil {
+	if a.boxes[m.Name] != nil {
 		return nil
 	}
-	b := &box{dir: dir, used: map[string]bool{}}
-	_, err := a.owner.Mkdir(a.root, dir)
+	b := &box{dir: a.dest.dir(a.user, m.Name), used: map[string]bool{}}
+	_, err := a.owner.Mkdir(a.root, b.dir)
 	if err == nil {
 		err = a.survey(b)
 	}
 	if err != nil {
 		return fmt.Errorf("make folder %q of %q: %w", m.Name, a.user, err)
 	}
-	a.boxes[dir] = b
+	a.boxes[m.Name] = b
 	return nil
 }
 
@@ -243,7 +242,7 @@ func (a *account) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID,
 	if err := errors.Join(a.err, ctx.Err()); err != nil {
 		return 0, err
 	}
-	b := a.boxes[a.dest.dir(a.user, d.Mailbox)]
+	b := a.boxes[d.Mailbox]
 	if b == nil {
 		return 0, fmt.Errorf("folder %q was not opened", d.Mailbox)
 	}

@@ -88,7 +88,7 @@ func (d *Destination) Account(ctx context.Context, user string) (mailstore.Accou
 		a.closeRoots()
 		return nil, fmt.Errorf("make the Maildir of %q: %w", user, err)
 	}
-	w := &writer{opt: &d.opt, account: a, boxes: map[string]*box{}}
+	w := &writer{opt: &d.opt, account: a, boxes: map[string]*box{}, byName: map[string]*box{}}
 	w.owner = deliver.OwnerOf(a.root)
 	return w, nil
 }

@@ -27,6 +27,7 @@ type writer struct {
 	account *account
 	owner   deliver.Owner
 	boxes   map[string]*box // by directory
+	byName  map[string]*box // the same
 	open    []*box          // those with open directories, the latest last
 	guids   map[string]bool // of all folders; nil before they were looked at
 	notes   []mailstore.Note
@@ -65,8 +66,12 @@ func (w *writer) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
 	if w.err != nil {
 		return w.err
 	}
+	if w.byName[m.Name] != nil {
+		return nil
+	}
 	p := w.opt.targetOf(m.Name)
-	if w.boxes[p.dir] != nil {
+	if b := w.boxes[p.dir]; b != nil { // inbox is INBOX
+		w.byName[m.Name] = b
 		return nil
 	}
 	b := &box{place: p}
@@ -89,7 +94,7 @@ func (w *writer) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
 	if shown := w.opt.nameAt(p); shown != m.Name && !isInbox(m.Name) {
 		w.note(m.Name, "the folder is called %q there, as the layout has no name for it", shown)
 	}
-	w.boxes[p.dir] = b
+	w.boxes[p.dir], w.byName[m.Name] = b, b
 	return nil
 }
 
@@ -213,7 +218,7 @@ func (w *writer) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID, 
 	if err := errors.Join(w.err, ctx.Err()); err != nil {
 		return 0, err
 	}
-	b := w.boxes[w.opt.targetOf(d.Mailbox).dir]
+	b := w.byName[d.Mailbox]
 	if b == nil {
 		return 0, fmt.Errorf("folder %q was not opened", d.Mailbox)
 	}

@@ -62,7 +62,7 @@ func (d *Destination) Account(ctx context.Context, user string) (mailstore.Accou
 	if err != nil {
 		return nil, fmt.Errorf("make the mboxes of %q: %w", user, err)
 	}
-	return &account{opt: &d.opt, home: h, owner: deliver.OwnerOf(h.root), boxes: map[string]*box{}}, nil
+	return &account{opt: &d.opt, home: h, owner: deliver.OwnerOf(h.root), boxes: map[string]*box{}, names: map[string]*box{}}, nil
 }
 
 // target opens a user's place for writing.
@@ -142,6 +142,7 @@ type account struct {
 	home  *home
 	owner deliver.Owner
 	boxes map[string]*box // by file
+	names map[string]*box // the same, by folder
 	err   error
 }
 
@@ -160,17 +161,21 @@ func (a *account) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
 	if err := errors.Join(a.err, ctx.Err()); err != nil {
 		return err
 	}
+	if a.names[m.Name] != nil {
+		return nil
+	}
 	b := &box{file: fileOf(a.opt, a.home, m.Name), name: m.Name}
 	if old := a.boxes[b.file]; old != nil {
-		if old.name != m.Name {
+		if a.home.file != "" {
 			return fmt.Errorf("%s is one file and already gets folder %q: name a directory to restore several folders, or choose one", a.home.file, old.name)
 		}
+		a.names[m.Name] = old // inbox is INBOX
 		return nil
 	}
 	if err := a.prepare(ctx, b); err != nil {
 		return fmt.Errorf("make folder %q of %q: %w", m.Name, a.home.user, err)
 	}
-	a.boxes[b.file] = b
+	a.boxes[b.file], a.names[m.Name] = b, b
 	return nil
 }
 
@@ -279,8 +284,8 @@ func (a *account) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID,
 	if err := errors.Join(a.err, ctx.Err()); err != nil {
 		return 0, err
 	}
-	b := a.boxes[fileOf(a.opt, a.home, d.Mailbox)]
-	if b == nil || b.name != d.Mailbox {
+	b := a.names[d.Mailbox]
+	if b == nil {
 		return 0, fmt.Errorf("folder %q was not opened", d.Mailbox)
 	}
 	if err := a.add(b, d); err != nil {

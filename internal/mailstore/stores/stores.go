@@ -208,7 +208,7 @@ func ownerLike(path string) string {
 	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
 		base := filepath.Base(p)
 		switch strings.ToLower(base) {
-		case "maildir", "mail", ".maildir", ".mail", "mbox":
+		case "maildir", "mail", ".maildir", ".mail", "mbox", "inbox":
 			continue
 		case "/", ".":
 			return "user"
