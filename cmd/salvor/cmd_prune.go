@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"salvor/internal/config"
 	"salvor/internal/upkeep"
 	"salvor/internal/vault"
 )
@@ -15,10 +17,13 @@ func (a *app) pruneCommand() *cli.Command {
 		Usage: "expire what is over its time, erase what nothing holds any more",
 		Description: `Erasing takes two prunes: the first condemns, one after the grace (24 hours)
 erases, so that no running restore loses what it reads. Packs that still hold
-living mail are rewritten, which needs the identity; without one they wait.`,
-		UsageText: "salvor prune --dry-run\nsalvor prune --identity /media/usb/salvor-identity.txt",
+living mail are rewritten, which needs the identity: when a fifth of a pack is
+dead, or when its dead bytes are a week old. Without one they wait.`,
+		UsageText: "salvor prune --dry-run\nsalvor prune --identity /media/usb/salvor-identity.txt --rewrite-after 0s",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be expired and erased, and change nothing"},
+			&cli.BoolFlag{Name: "rewrite-all", Usage: "rewrite every pack that holds dead bytes, however few and however young"},
+			&cli.StringFlag{Name: "rewrite-after", Usage: "rewrite packs and journals whose dead bytes are older than `TIME`; else 7d"},
 		}, retentionFlags()...),
 		Action: a.action(0, 0, a.prune),
 	}
@@ -37,7 +42,16 @@ func (a *app) prune(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := upkeep.Prune(ctx, s.history(), upkeep.PruneOptions{Policy: policy, DryRun: c.Bool("dry-run"), Reader: reader, Host: hostName(), Now: a.now})
+	o := upkeep.PruneOptions{Policy: policy, DryRun: c.Bool("dry-run"), Reader: reader, Host: hostName(), Now: a.now}
+	if text := c.String("rewrite-after"); text != "" {
+		age, err := config.ParseDuration(text)
+		if err != nil {
+			return usagef("--rewrite-after: %w", err)
+		}
+		o.RewriteAge = max(age, time.Nanosecond)
+		o.CheckpointEvery = o.RewriteAge
+	}
+	report, err := upkeep.Prune(ctx, s.history(), o)
 	if err != nil {
 		return err
 	}

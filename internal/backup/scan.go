@@ -25,6 +25,7 @@ func (r *run) scan(ctx context.Context, read submit) error {
 		return err
 	}
 	r.o.Meter.Total(expected, 0)
+	listed := 0
 	missing := map[string]bool{}
 	for _, name := range r.o.Users {
 		missing[name] = known[name].Name == ""
@@ -32,6 +33,7 @@ func (r *run) scan(ctx context.Context, read submit) error {
 	err = r.o.Source.Users(ctx, func(u mailstore.User) error {
 		delete(known, u.Name)
 		delete(missing, u.Name)
+		listed++
 		if !r.wanted(u.Name) {
 			return nil
 		}
@@ -42,6 +44,12 @@ func (r *run) scan(ctx context.Context, read submit) error {
 	})
 	if whole, err := r.whole(err); err != nil || !whole {
 		return err
+	}
+	if listed == 0 {
+		r.tally(func(rep *Report) {
+			rep.Unlisted++
+			rep.problem("the source shows no users at all; is its disk mounted, and is the path right?")
+		})
 	}
 	r.unknown(missing)
 	return r.usersGone(ctx, known)

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"salvor/catalog"
@@ -53,16 +54,22 @@ func collect(into *[]catalog.Record) func(*catalog.Record) error {
 // copy explains one that vanished.
 func (r *run) moves(ctx context.Context) error {
 	type vanished struct {
-		user string
-		rec  catalog.Record
+		user string // shared by all of the user's
+		id   int64
 	}
 	var gone []vanished
 	err := r.tx.GoneSince(ctx, r.number-1, func(user string, rec *catalog.Record) error {
-		gone = append(gone, vanished{user, *rec})
+		if n := len(gone); n > 0 && gone[n-1].user == user {
+			user = gone[n-1].user
+		}
+		gone = append(gone, vanished{user, rec.ID})
 		return nil
 	})
 	for i := 0; err == nil && i < len(gone); i++ {
-		_, err = r.move(ctx, gone[i].user, gone[i].rec)
+		var rec catalog.Record
+		if rec, err = r.recordOf(gone[i].id); err == nil {
+			_, err = r.move(ctx, gone[i].user, rec)
+		}
 	}
 	return err
 }
@@ -188,19 +195,33 @@ func (r *run) hold(ctx context.Context, v retention.Verdict) error {
 
 // startWeeks begins the week of everything that vanished and is not held.
 func (r *run) startWeeks(ctx context.Context) error {
-	recs, err := r.unsettled(ctx, "")
-	if err != nil {
-		return err
-	}
 	at := r.clock.Now
-	for _, rec := range recs {
-		rec.GoneAt = &at
-		if err := r.tx.Put(rec); err != nil {
+	for {
+		var batch []catalog.Record
+		err := r.tx.Unsettled(ctx, "", func(rec *catalog.Record) error {
+			if batch = append(batch, *rec); len(batch) == settleBatch {
+				return catalog.ErrStop
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, catalog.ErrStop) {
 			return err
 		}
+		for _, rec := range batch {
+			rec.GoneAt = &at
+			if err := r.tx.Put(rec); err != nil {
+				return err
+			}
+		}
+		if len(batch) < settleBatch {
+			return nil
+		}
 	}
-	return nil
 }
+
+// settleBatch bounds the vanished records that are in memory at a time: a lost
+// volume makes millions.
+const settleBatch = 4096
 
 // isTrash tells whether a mailbox is one that people empty.
 func (r *run) isTrash(b catalog.Mailbox) bool {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"salvor/catalog"
 	"salvor/chunk"
@@ -154,11 +155,17 @@ func (p *pruner) remaining(ctx context.Context) error {
 
 // checkpoint writes the whole catalog as it is now, so that the journals
 // before it, which still tell of expired mail, can be erased.
-func (p *pruner) checkpoint(ctx context.Context, expired bool) error {
+func (p *pruner) checkpoint(ctx context.Context) error {
 	due := p.past.checkpoint.IsZero() || p.now.Sub(p.past.checkpoint) >= p.o.CheckpointEvery
-	wanted := expired || p.o.CheckpointEvery < 0 || len(p.past.superseded()) >= maxJournals
-	if !due || !wanted {
+	if !due {
 		return nil
+	}
+	wanted := p.o.CheckpointEvery < 0 || len(p.past.superseded()) >= maxJournals
+	if !wanted {
+		var err error
+		if wanted, err = p.expiredSince(ctx, p.past.checkpoint); err != nil || !wanted {
+			return err
+		}
 	}
 	past, err := readPast(ctx, p.h)
 	if err != nil {
@@ -186,6 +193,21 @@ func (p *pruner) checkpoint(ctx context.Context, expired bool) error {
 	}
 	p.report.Checkpoint = true
 	return nil
+}
+
+// expiredSince tells whether any prune after the last checkpoint let mail
+// expire.
+func (p *pruner) expiredSince(ctx context.Context, last time.Time) (expired bool, err error) {
+	err = p.h.Catalog.Runs(ctx, 0, func(r *catalog.Run) error {
+		if expired = expired || (r.Kind == string(vault.CommitPrune) && r.Gone > 0); expired || r.Finished.Before(last) {
+			return catalog.ErrStop
+		}
+		return nil
+	})
+	if errors.Is(err, catalog.ErrStop) {
+		err = nil
+	}
+	return expired, err
 }
 
 // maxJournals is how many journals may pile up before a checkpoint is written

@@ -24,7 +24,7 @@ type PruneOptions struct {
 	RewriteBytes int64
 	// RewriteDead is the dead share of a pack from which rewriting pays; 0
 	// means a fifth. Packs whose dead bytes are older than RewriteAge are
-	// rewritten whatever the share; 0 means 14 days.
+	// rewritten whatever the share; 0 means 7 days.
 	RewriteDead float64
 	RewriteAge  time.Duration
 	// CheckpointEvery is how old the last checkpoint may be when something has
@@ -42,7 +42,7 @@ func (o PruneOptions) withDefaults() PruneOptions {
 		o.RewriteDead = 0.2
 	}
 	if o.RewriteAge == 0 {
-		o.RewriteAge = 14 * 24 * time.Hour
+		o.RewriteAge = 7 * 24 * time.Hour
 	}
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = 7 * 24 * time.Hour
@@ -133,11 +133,10 @@ func (p *pruner) run(ctx context.Context) error {
 	if err := p.all(ctx); err != nil {
 		return errors.Join(err, p.change.Abandon())
 	}
-	expired := p.report.Expired > 0
 	if err := p.commit(ctx); err != nil {
 		return err
 	}
-	return p.checkpoint(ctx, expired)
+	return p.checkpoint(ctx)
 }
 
 func (p *pruner) dry(ctx context.Context) error {
