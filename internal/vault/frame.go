@@ -61,7 +61,8 @@ type compressor struct {
 func newCompressor() (*compressor, error) {
 	var c compressor
 	var errs [2]error
-	c.enc, errs[0] = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(4<<20))
+	c.enc, errs[0] = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithWindowSize(solidFrame), zstd.WithLowerEncoderMem(true))
 	c.dec, errs[1] = newDecoder()
 	return &c, errors.Join(errs[:]...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -122,17 +123,11 @@ func (v *Vault) CheckObject(ctx context.Context, o Object) error {
 	if err := v.checkSize(ctx, o); err != nil {
 		return err
 	}
-	h := sha256.New()
-	for off := int64(0); off < o.Size; {
-		n := min(o.Size-off, 4<<20)
-		b, err := v.store.Get(ctx, o.Name(), off, n)
-		if err != nil {
-			return readError(o.Name(), err)
-		}
-		h.Write(b)
-		off += n
+	src := &objectReader{ctx: ctx, store: v.store, o: o, hash: sha256.New()}
+	if _, err := io.Copy(io.Discard, src); err != nil {
+		return err
 	}
-	if chunk.ID(h.Sum(nil)) != o.ID {
+	if chunk.ID(src.hash.Sum(nil)) != o.ID {
 		return damagef(o.Name(), "the SHA-256 that is its name")
 	}
 	return nil

@@ -262,6 +262,17 @@ func TestAbort(t *testing.T) {
 	}
 }
 
+func TestDataMustFitItsID(t *testing.T) {
+	f := newFixture(t)
+	p := f.packer(PackerOptions{Stored: func(PackInfo) error { t.Error("stored"); return nil }})
+	if err := p.Add(dataRef([]byte("other")), []byte("bytes")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err == nil || !strings.Contains(err.Error(), "ID") {
+		t.Error(err)
+	}
+}
+
 func TestChunkTooLong(t *testing.T) {
 	f := newFixture(t)
 	p := f.packer(PackerOptions{})
@@ -269,7 +280,7 @@ func TestChunkTooLong(t *testing.T) {
 	if err := p.Add(dataRef(nil), b); err == nil {
 		t.Error("accepted")
 	}
-	if err := p.Add(dataRef(b[:MaxChunk]), b[:MaxChunk]); err != nil {
+	if err := p.Add(messageRef(nil), b[:MaxChunk]); err != nil {
 		t.Error(err)
 	}
 	if err := p.Close(); err != nil {

@@ -241,14 +241,27 @@ func (p *Packer) compress(c *compressor) {
 		if p.err() != nil {
 			continue // the writer does not wait any more
 		}
-		var err error
-		job.stored, job.method, err = c.encode(buffers.get(len(job.plain)), job.plain)
+		err := checkData(job)
+		if err == nil {
+			job.stored, job.method, err = c.encode(buffers.get(len(job.plain)), job.plain)
+		}
 		if err != nil {
 			p.cancel(err)
 			continue
 		}
 		close(job.done)
 	}
+}
+
+// checkData compares data chunks with their IDs. Memory that somebody used
+// again too early, or that lost a bit, must not become a pack.
+func checkData(job *frameJob) error {
+	for _, c := range job.chunks {
+		if c.Kind == chunk.KindData && chunk.Sum(job.plain[c.Offset:c.Offset+c.Size]) != c.ID {
+			return fmt.Errorf("pack data %s: the bytes are not those of its ID", c.ID)
+		}
+	}
+	return nil
 }
 
 // write puts the frames into packs, in order.

@@ -14,8 +14,8 @@ import (
 
 // ReaderOptions bounds a Reader's memory, in bytes.
 type ReaderOptions struct {
-	FrameCache int64 // of decoded frames; 0: 64 MiB
-	BlockCache int64 // of fetched blocks; 0: 32 MiB
+	FrameCache int64 // of decoded frames; 0: 32 MiB
+	BlockCache int64 // of fetched blocks; 0: 16 MiB
 }
 
 // maxHandles is how many packs are kept open; each costs 64 KiB.
@@ -54,10 +54,10 @@ func (v *Vault) NewReader(ids []age.Identity, o ReaderOptions) (*Reader, error) 
 		return nil, fmt.Errorf("read packs: %w: none was given", ErrNoIdentity)
 	}
 	if o.FrameCache <= 0 {
-		o.FrameCache = 64 << 20
+		o.FrameCache = 32 << 20
 	}
 	if o.BlockCache <= 0 {
-		o.BlockCache = 32 << 20
+		o.BlockCache = 16 << 20
 	}
 	return &Reader{v: v, ids: ids, blox: newBlockCache(max(o.BlockCache, 1<<20)),
 		frames: newLRU[frameKey, []byte](o.FrameCache), loading: map[frameKey]*frameLoad{},
@@ -156,11 +156,8 @@ func (r *Reader) decode(ctx context.Context, name string, l Location) ([]byte, e
 	}
 	defer r.dec.Put(dec)
 	plain, err := decodeFrame(dec, nil, stored, l.Method, l.FramePlain)
-	if errors.Is(err, ErrVersion) {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
 	if err != nil {
-		return nil, &DamageError{Object: name, Offset: l.FrameOffset, Expected: "a " + l.Method + " frame", Err: err}
+		return nil, frameError(name, l.FrameOffset, l.Method, err)
 	}
 	return plain, nil
 }
