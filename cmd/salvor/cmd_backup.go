@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"salvor/catalog"
 	"salvor/chunk"
 	"salvor/internal/backup"
 	"salvor/internal/mailstore/folder"
@@ -67,7 +69,36 @@ func (a *app) backup(ctx context.Context, c *cli.Context) error {
 	if rerr := a.remindIdentity(s); rerr != nil || err != nil {
 		return errors.Join(err, rerr)
 	}
-	return backupVerdict(report)
+	missing, err := a.missingUsers(ctx, s, o)
+	if err != nil {
+		return err
+	}
+	return backupVerdict(report, missing)
+}
+
+// missingUsers counts the users that have vanished from the source without a
+// person having confirmed it. A disk that is not mounted is not all right in
+// its second night either.
+func (a *app) missingUsers(ctx context.Context, s *session, o backup.Options) (int, error) {
+	if len(o.Users) > 0 || o.DryRun {
+		return 0, nil
+	}
+	waiting := map[string]bool{}
+	err := s.catalog.OpenHolds(ctx, func(h *catalog.Hold) error {
+		waiting[h.User] = true
+		return nil
+	})
+	if err != nil || len(waiting) == 0 {
+		return 0, err
+	}
+	missing := 0
+	err = s.catalog.Users(ctx, func(u *catalog.User) error {
+		if waiting[u.Name] && u.GoneRun != 0 {
+			missing++
+		}
+		return nil
+	})
+	return missing, err
 }
 
 // backupOptions reads the command line and opens the source, before anything
@@ -253,28 +284,39 @@ func (a *app) printExcluded(list []backup.Excluded) {
 }
 
 // backupVerdict is the error of a run that was made, but not clean.
-func backupVerdict(r *backup.Report) error {
-	if r.Clean() {
+func backupVerdict(r *backup.Report, missing int) error {
+	if r.Clean() && missing == 0 && r.Users > 0 {
 		return nil
 	}
 	var what []string
-	add := func(n int64, words string) {
-		if n > 0 {
-			what = append(what, counted(n, words))
+	add := func(n int64, one, many string) {
+		if n == 1 {
+			what = append(what, "1 "+one)
+		} else if n > 1 {
+			what = append(what, fmt.Sprintf("%d %s", n, many))
 		}
 	}
-	add(r.Messages.Failed, "unreadable message")
-	add(int64(r.Unlisted), "unreadable folder or user")
-	add(int64(len(r.HeldByBrake)), "user held by the brake")
+	add(r.Messages.Failed, "unreadable message", "unreadable messages")
+	add(int64(r.Unlisted), "unreadable folder or user", "unreadable folders or users")
+	add(int64(len(r.HeldByBrake)), "user held by the brake", "users held by the brake")
+	if len(r.HeldByBrake) == 0 {
+		add(int64(missing), "user is missing from the mail store", "users are missing from the mail store")
+	}
 	if r.Clock != "" {
 		what = append(what, "a clock in doubt")
+	}
+	if r.Users == 0 {
+		what = append(what, "the mail store shows no users")
 	}
 	if len(what) == 0 {
 		what = append(what, counted(len(r.Problems), "problem"))
 	}
-	err := incompletef("run %d is kept, but: %s", r.Run, joinWords(what))
-	if len(r.HeldByBrake) > 0 {
+	err := incompletef("run %d is kept, but: %s", r.Run, strings.Join(what, ", "))
+	switch {
+	case len(r.HeldByBrake) > 0 || missing > 0:
 		return withHint(err, "`salvor deletions` shows what is held and why; confirm or reject it there")
+	case r.Users == 0:
+		return withHint(err, "is its disk mounted, and does the path fit? %u stands for the users' names")
 	}
 	return err
 }

@@ -22,7 +22,6 @@ dead, or when its dead bytes are a week old. Without one they wait.`,
 		UsageText: "salvor prune --dry-run\nsalvor prune --identity /media/usb/salvor-identity.txt --rewrite-after 0s",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be expired and erased, and change nothing"},
-			&cli.BoolFlag{Name: "rewrite-all", Usage: "rewrite every pack that holds dead bytes, however few and however young"},
 			&cli.StringFlag{Name: "rewrite-after", Usage: "rewrite packs and journals whose dead bytes are older than `TIME`; else 7d"},
 		}, retentionFlags()...),
 		Action: a.action(0, 0, a.prune),

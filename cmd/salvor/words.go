@@ -176,8 +176,6 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-func joinWords(words []string) string { return strings.Join(words, ", ") }
-
 // counted64 writes a number for a table's column.
 func counted64[N int | int64 | uint64 | uint32](n N) string { return fmt.Sprintf("%d", n) }
 
