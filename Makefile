@@ -44,14 +44,13 @@ fuzz:
 bench: build
 	$(GO) run ./internal/bench $(BENCHFLAGS)
 
-man: build
-	@mkdir -p out
-	@.ci/man bin/salvor > out/salvor.1
-	@echo out/salvor.1
+man:
+	@go generate ./cmd/salvor
 
-install: man
+install: build
 	install -D -m 755 bin/salvor $(DESTDIR)$(PREFIX)/bin/salvor
-	install -D -m 644 out/salvor.1 $(DESTDIR)$(PREFIX)/share/man/man1/salvor.1
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -D -m 644 -t $(DESTDIR)/etc/systemd/system docs/systemd/*.service docs/systemd/*.timer
 
 clean:
