@@ -36,11 +36,18 @@ func newHolder(o LeaseOptions) Holder {
 // dead tells whether the holder is a process of this machine that is gone.
 // What cannot be known is not dead.
 func (h Holder) dead() bool {
+	there, known := h.process()
+	return known && !there
+}
+
+// process tells whether the holder's process is there, as far as this machine
+// can know.
+func (h Holder) process() (there, known bool) {
 	if h.machine == "" || h.machine != thisMachine() || h.start == "" {
-		return false
+		return false, false
 	}
 	start, known := processStart(h.PID)
-	return known && start != h.start
+	return start == h.start, known
 }
 
 // thisMachine names the running system and its process numbers: the boot id

@@ -160,9 +160,21 @@ func (l *Lease) look(ctx context.Context, w *watch) (uint64, bool, error) {
 		return 0, false, err
 	}
 	h, released := parseHolder(b)
-	w.alive = h.ID == w.holder.ID && w.last > 0
+	w.alive = h.ID == w.holder.ID && w.last > 0 || l.surelyAlive(ctx, h, last)
 	w.last, w.holder, w.since = n, h, time.Now()
 	return n, released || h.dead(), nil
+}
+
+// surelyAlive tells, without waiting for the next beat, that the holder works: a
+// process of this machine whose last beat is fresh by the store's own clock. One
+// that hangs stops beating, and is waited for like any other.
+func (l *Lease) surelyAlive(ctx context.Context, h Holder, last objstore.Info) bool {
+	there, known := h.process()
+	if !known || !there {
+		return false
+	}
+	now, err := l.v.Now(ctx)
+	return err == nil && now.Sub(last.Modified) < l.ttl/2
 }
 
 // lastBeat gives the newest object of the series; no name when there is none.

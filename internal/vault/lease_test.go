@@ -32,7 +32,11 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	l := f.mustAcquire(LeaseOptions{Purpose: "backup", Host: "mx1"})
+	begin := time.Now()
 	_, err := f.acquire(LeaseOptions{Purpose: "prune"})
+	if d := time.Since(begin); d > ttl/3 && thisMachine() != "" {
+		t.Errorf("a holder on this machine that lives is known after %v", d)
+	}
 	var locked *LockedError
 	if !errors.Is(err, ErrLocked) || !errors.As(err, &locked) || locked.Holder.Purpose != "backup" || locked.Holder.Host != "mx1" {
 		t.Fatalf("second holder: %v", err)
@@ -44,7 +48,7 @@ func TestLease(t *testing.T) {
 	if err := l.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
-	begin := time.Now()
+	begin = time.Now()
 	l = f.mustAcquire(LeaseOptions{Purpose: "prune"})
 	if d := time.Since(begin); d > ttl/2 {
 		t.Errorf("a released lease took %v", d)
@@ -78,6 +82,19 @@ func TestDeadHolderElsewhere(t *testing.T) {
 	dead := newHolder(LeaseOptions{Host: "far", Purpose: "backup"})
 	dead.machine = "another"
 	f.store.set("leases/writer/00000000000000000007", dead.marshal(f.v.ID(), 7, stateHeld))
+	begin := time.Now()
+	f.mustAcquire(LeaseOptions{})
+	if d := time.Since(begin); d < ttl {
+		t.Errorf("taken after %v", d)
+	}
+}
+
+// One whose process is there, but hangs, is no different.
+func TestHangingHolderHere(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	hangs := newHolder(LeaseOptions{Purpose: "backup"})
+	f.store.set("leases/writer/00000000000000000007", hangs.marshal(f.v.ID(), 7, stateHeld))
 	begin := time.Now()
 	f.mustAcquire(LeaseOptions{})
 	if d := time.Since(begin); d < ttl {

@@ -17,6 +17,7 @@ import (
 type memStore struct {
 	mu      sync.Mutex
 	objects map[string][]byte
+	times   map[string]time.Time
 	gets    int
 	got     int64 // bytes given
 	// before is asked before each operation ("put", "get", "list", "delete",
@@ -24,7 +25,9 @@ type memStore struct {
 	before func(op, name string) error
 }
 
-func newMem() *memStore { return &memStore{objects: map[string][]byte{}} }
+func newMem() *memStore {
+	return &memStore{objects: map[string][]byte{}, times: map[string]time.Time{}}
+}
 
 func (m *memStore) enter(ctx context.Context, op, name string) (func(), error) {
 	m.mu.Lock()
@@ -58,6 +61,7 @@ func (m *memStore) Put(ctx context.Context, name string, body []byte) error {
 		return &objstore.Error{Op: "put", Name: name, Store: "memory", Kind: objstore.ErrExists}
 	}
 	m.objects[name] = bytes.Clone(body)
+	m.times[name] = time.Now()
 	return nil
 }
 
@@ -103,7 +107,7 @@ func (m *memStore) List(ctx context.Context, prefix string, yield func(objstore.
 	var found []objstore.Info
 	for _, name := range slices.Sorted(maps.Keys(m.objects)) {
 		if strings.HasPrefix(name, prefix) {
-			found = append(found, objstore.Info{Name: name, Size: int64(len(m.objects[name]))})
+			found = append(found, objstore.Info{Name: name, Size: int64(len(m.objects[name])), Modified: m.times[name]})
 		}
 	}
 	leave()
@@ -131,7 +135,7 @@ func (m *memStore) Now(context.Context) (time.Time, error) { return time.Now(), 
 func (m *memStore) clone() *memStore {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &memStore{objects: maps.Clone(m.objects)}
+	return &memStore{objects: maps.Clone(m.objects), times: maps.Clone(m.times)}
 }
 
 // set replaces an object, as only an attacker or rot does.
@@ -139,6 +143,7 @@ func (m *memStore) set(name string, b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.objects[name] = b
+	m.times[name] = time.Time{}
 }
 
 func (m *memStore) names(prefix string) []string {
