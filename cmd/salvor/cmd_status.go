@@ -64,7 +64,11 @@ func (a *app) readStatus(ctx context.Context, c *cli.Context, s *session) (*upke
 		line, _ := explain(s.behind)
 		o.Extra = append(o.Extra, "the vault could not be asked: "+line)
 	}
-	return upkeep.ReadStatus(ctx, s.catalog, o)
+	st, err := upkeep.ReadStatus(ctx, s.catalog, o)
+	if err == nil && st.Vault == "" && s.vault != nil { // before the first commit
+		st.Vault, st.Head.Vault = s.vault.ID(), s.vault.ID()
+	}
+	return st, err
 }
 
 func (a *app) status(ctx context.Context, c *cli.Context) error {
