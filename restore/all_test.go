@@ -12,6 +12,7 @@ import (
 
 	"salvor/catalog"
 	"salvor/chunk"
+	"salvor/internal/mailstore"
 	"salvor/internal/progress"
 )
 
@@ -57,6 +58,9 @@ func TestAll(t *testing.T) {
 		if seen[u] != 1 || len(to.users[u].mails["INBOX"]) != 10 {
 			t.Errorf("%s: reported %d times, %d messages", u, seen[u], len(to.users[u].mails["INBOX"]))
 		}
+	}
+	if s := meter.Stages(); !slices.Equal(s, []string{"restore"}) {
+		t.Errorf("stages %q", s)
 	}
 	if n, b := meter.Done(); n != 120 || b != bytes || waited.Load() != 120 {
 		t.Errorf("meter got %d messages, %d bytes; %d waited for", n, b, waited.Load())
@@ -221,3 +225,51 @@ func TestMemoryBound(t *testing.T) {
 		}
 	}
 }
+
+// A destination that cannot read all of what it holds still gets the rest, and
+// what it remarks is told.
+func TestRemarks(t *testing.T) {
+	l, users := manyUsers(t, 1)
+	to := newMemory()
+	to.looking = func(string) error {
+		return &mailstore.Incomplete{Problems: []*mailstore.Problem{{Path: "cur/1", Err: syscall.EIO}}}
+	}
+	var told []error
+	o := l.options(router(func(string) Destination { return noting{to} }))
+	o.Problem = func(p *Problem) { told = append(told, p) }
+	r := restoreUser(t, users[0], o)
+	if r.Messages != 10 || r.Failed != 0 || len(r.Problems) != 1 || len(told) != 1 || !errors.Is(told[0], syscall.EIO) {
+		t.Errorf("got %+v, %v", r, told)
+	}
+	if want := []string{`user "u00": folder "INBOX": no room for keywords`}; !slices.Equal(r.Notes, want) {
+		t.Errorf("notes: %q", r.Notes)
+	}
+}
+
+// noting is a destination whose accounts have something to say.
+type noting struct{ *memory }
+
+type notingAccount struct{ Account }
+
+func (n noting) Account(ctx context.Context, user string) (Account, error) {
+	a, err := n.memory.Account(ctx, user)
+	return notingAccount{a}, err
+}
+
+func (notingAccount) Notes() []Note {
+	return []Note{{Mailbox: "INBOX", What: "no room for keywords"}}
+}
+
+func TestNoAccount(t *testing.T) {
+	l, users := manyUsers(t, 1)
+	o := l.options(router(func(string) Destination { return refusing{} }))
+	r, err := User(t.Context(), users[0], o)
+	var d *DestinationError
+	if r == nil || !errors.As(err, &d) || err.Error() != `restore user "u00": destination: read-only file system` {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+type refusing struct{}
+
+func (refusing) Account(context.Context, string) (Account, error) { return nil, errReadOnly }

@@ -12,9 +12,10 @@
 //
 // For each user one query streams the selected records in the order in which
 // their message chunks lie in the packs. A backup writes what belongs to one
-// user together, so packs are read from front to back and each compressed frame
-// is decoded once, while it is still in the reader's cache. Workers fetch,
-// rebuild and prove messages; one loop per user decides what is needed, hands
+// user together, so packs are read from front to back and a compressed frame is
+// decoded once, as long as it is needed while it is in the reader's cache; only
+// pieces shared with mail of another time or user are looked for elsewhere.
+// Workers fetch, rebuild and prove messages; one loop per user decides what is needed, hands
 // out the work and adds the results in the order of the stream. All calls of an
 // Account come from that loop, and what is added does not depend on how fast
 // the workers were.
@@ -29,6 +30,10 @@
 // folder. Wanted counts the selected records only: when a user deleted one of
 // two equal messages, restoring what was deleted into the folder that still
 // holds the other one adds nothing.
+//
+// What vanished from the source and is held by the brake (nobody has said that
+// its user deleted it) belongs to a restore of what is there, and is counted as
+// Report.MaybeDeleted. What only moved is restored where it is now.
 //
 // Invariants:
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"salvor/catalog"
 	"salvor/chunk"
@@ -32,6 +33,11 @@ func Message(ctx context.Context, c *catalog.Catalog, chunks Chunks, e *catalog.
 
 // body is a message in both forms that destinations take.
 type body struct{ stored, lf []byte }
+
+const (
+	keepPart    = 1 << 20  // bytes of a buffer that is kept for the next part
+	maxPrealloc = 32 << 20 // bytes of memory that a declared size gets on trust
+)
 
 // A builder makes messages of chunks. It is not for concurrent use.
 type builder struct {
@@ -103,7 +109,10 @@ func (b *builder) fetch(ctx context.Context, p chunk.PartRef) ([]byte, error) {
 	if !found {
 		return nil, &LostError{ref}
 	}
-	b.part = b.part[:0]
+	if cap(b.part) > keepPart {
+		b.part = nil
+	}
+	b.part = slices.Grow(b.part[:0], int(min(p.Size, maxPrealloc)))
 	for _, id := range list.Chunks {
 		data, err := b.chunk(ctx, catalog.Location{}, chunk.Ref{Kind: chunk.KindData, ID: id})
 		if err != nil {

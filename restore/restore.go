@@ -194,6 +194,9 @@ func newEngine(o Options) *engine {
 	if e.users <= 0 {
 		e.users = workers
 	}
+	if o.Meter != nil {
+		o.Meter.Stage("restore")
+	}
 	// Handing out a job never waits, so a user's loop is free to add.
 	e.jobs = make(chan *job, window*e.users)
 	for range workers {

@@ -47,7 +47,12 @@ func (r *run) restore(ctx context.Context) (err error) {
 // close makes durable what was added.
 func (r *run) close(ctx context.Context, err error) error {
 	if e := r.account.Close(ctx); e != nil && !errors.Is(err, e) {
-		err = errors.Join(err, &DestinationError{User: r.name, Err: e})
+		e = &DestinationError{User: r.name, Err: e}
+		if err == nil {
+			err = e
+		} else {
+			err = fmt.Errorf("%w; %w", err, e)
+		}
 	}
 	if n, ok := r.account.(Noter); ok {
 		for _, note := range n.Notes() {
