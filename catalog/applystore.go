@@ -12,13 +12,13 @@ func (c *conn) pack(id chunk.ID) (p packRow, found bool, err error) {
 }
 
 func (r Pack) put(t *Tx) error {
-	return t.w.prep(`INSERT INTO pack (hash, size, number, created_at, condemned, condemned_at, dead_bytes, dead_since, stored, live)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
+	return t.w.prep(`INSERT INTO pack (hash, size, number, created_at, condemned, condemned_at, dead_bytes, dead_since, damaged, stored, live)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)
 		ON CONFLICT (hash) DO UPDATE SET size = excluded.size, number = excluded.number,
 		created_at = excluded.created_at, condemned = excluded.condemned, condemned_at = excluded.condemned_at,
-		dead_bytes = excluded.dead_bytes, dead_since = excluded.dead_since`).
+		dead_bytes = excluded.dead_bytes, dead_since = excluded.dead_since, damaged = excluded.damaged`).
 		blob(r.ID[:]).int(r.Size).int(int64(r.Commit)).time(r.CreatedAt).
-		int(int64(r.Condemned)).timep(r.CondemnedAt).int(r.DeadBytes).timep(r.DeadSince).run()
+		int(int64(r.Condemned)).timep(r.CondemnedAt).int(r.DeadBytes).timep(r.DeadSince).text(r.Damaged).run()
 }
 
 // remove takes a pack out with its frames and the chunks in it that nothing

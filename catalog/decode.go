@@ -120,6 +120,8 @@ func readTexts(v any) error {
 		list = append(pointers(r.Flags), &r.Key, (*string)(&r.LineEnds), &r.SourceState)
 	case *Content:
 		list = []*string{&r.From, &r.To, &r.Subject, &r.MessageID}
+	case *Pack:
+		list = []*string{&r.Damaged}
 	case *Run:
 		list = append(append(pointers(r.Held), pointers(r.Problems)...), &r.Kind, &r.Source, &r.Clock, &r.Host)
 	case *Hold:

@@ -134,6 +134,7 @@ func (r Pack) appendRow(b []byte) []byte {
 	o.timepz("condemned_at", r.CondemnedAt)
 	o.intz("dead_bytes", r.DeadBytes)
 	o.timepz("dead_since", r.DeadSince)
+	o.textz("damaged", r.Damaged)
 	return o.close()
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // HasChunk tells whether the vault holds the chunk, so that it need not be
-// stored again. A chunk in a condemned pack counts as absent.
+// stored again. A chunk in a condemned or damaged pack counts as absent.
 func (q queries) HasChunk(ref chunk.Ref) (has bool, err error) {
 	err = q.look("look for chunk in catalog", func(c *conn) (err error) {
 		has, err = c.has(ref)
@@ -22,10 +22,10 @@ func (c *conn) has(ref chunk.Ref) (bool, error) {
 	if err != nil || !found {
 		return false, err
 	}
-	condemned := true
-	_, err = c.prep("SELECT p.condemned FROM frame f CROSS JOIN pack p ON p.id = f.pack WHERE f.id = ?").int(k.frame).
-		one(func(r row) { condemned = r.bool(0) })
-	return !condemned, err
+	absent := true
+	_, err = c.prep("SELECT p.condemned <> 0 OR p.damaged <> '' FROM frame f CROSS JOIN pack p ON p.id = f.pack WHERE f.id = ?").
+		int(k.frame).one(func(r row) { absent = r.bool(0) })
+	return !absent, err
 }
 
 // HasContent tells whether there is a Content row and its message chunk need
@@ -161,11 +161,11 @@ type PackUse struct {
 	Live, Dead int64
 }
 
-const packColumns = "hash, size, number, created_at, condemned, condemned_at, dead_bytes, dead_since, stored, live"
+const packColumns = "hash, size, number, created_at, condemned, condemned_at, dead_bytes, dead_since, stored, live, damaged"
 
 func scanPack(r row) *PackUse {
 	p := &PackUse{Pack: Pack{ID: r.id(0), Size: r.int(1), Commit: uint64(r.int(2)), CreatedAt: r.time(3),
-		Condemned: uint64(r.int(4)), CondemnedAt: r.timep(5), DeadBytes: r.int(6), DeadSince: r.timep(7)}}
+		Condemned: uint64(r.int(4)), CondemnedAt: r.timep(5), DeadBytes: r.int(6), DeadSince: r.timep(7), Damaged: r.text(10)}}
 	if p.Live = r.int(9); p.Live > 0 {
 		p.Dead = max(0, r.int(8)-p.Live)
 	} else {

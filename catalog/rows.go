@@ -125,6 +125,10 @@ type Pack struct {
 	CondemnedAt *time.Time `json:"condemned_at,omitempty"`
 	DeadBytes   int64      `json:"dead_bytes,omitempty"` // as upkeep last counted them
 	DeadSince   *time.Time `json:"dead_since,omitempty"`
+	// Damaged says what a check found wrong with it; "" nothing. Its chunks
+	// count as absent when a run deduplicates, so that they are stored again
+	// from a source that still has them.
+	Damaged string `json:"damaged,omitempty"`
 }
 
 // The ways in which a Frame's bytes are stored.

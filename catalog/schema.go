@@ -79,7 +79,7 @@ CREATE UNIQUE INDEX frame_pack ON frame (pack, offset);
 CREATE TABLE pack (
 	id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, size INTEGER NOT NULL,
 	number INTEGER NOT NULL, created_at INTEGER, condemned INTEGER NOT NULL, condemned_at INTEGER,
-	dead_bytes INTEGER NOT NULL, dead_since INTEGER, stored INTEGER NOT NULL, live INTEGER NOT NULL
+	dead_bytes INTEGER NOT NULL, dead_since INTEGER, damaged TEXT NOT NULL, stored INTEGER NOT NULL, live INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE run (

@@ -86,14 +86,27 @@ func (k *keeper) message(res result) error {
 			return err // the good copy stays
 		}
 	}
-	if known, err := k.content(m.ID); err != nil {
+	known, err := k.content(m.ID)
+	if err == nil && known && res.replaces != 0 {
+		known, err = k.whole(m, res.pieces)
+	}
+	if err == nil && !known {
+		err = k.store(m, res.pieces)
+	}
+	if err != nil {
 		return err
-	} else if !known {
-		if err := k.store(m, res.pieces); err != nil {
-			return err
-		}
 	}
 	return k.record(res)
+}
+
+// whole tells whether every chunk of a known message can be relied on; those in
+// packs that a check found damaged cannot.
+func (k *keeper) whole(m *chunk.Message, pieces []piece) (bool, error) {
+	whole, err := k.has(chunk.Ref{Kind: chunk.KindMessage, ID: m.ID})
+	for i := 0; err == nil && whole && i < len(pieces); i++ {
+		whole, err = k.allThere(pieces[i])
+	}
+	return whole, err
 }
 
 // unread counts and names a message that could not be backed up, and goes on.
@@ -143,6 +156,12 @@ func (k *keeper) store(m *chunk.Message, pieces []piece) error {
 		if err != nil {
 			return err
 		}
+		if known && p.chunks != nil {
+			known, err = k.allThere(p)
+			if err != nil {
+				return err
+			}
+		}
 		if !known && p.chunks == nil {
 			return fmt.Errorf("part %s of message %s disappeared from the catalog while it was used", m.Parts[i].ID, m.ID)
 		}
@@ -162,6 +181,16 @@ func (k *keeper) store(m *chunk.Message, pieces []piece) error {
 	content := catalog.Content{ID: m.ID, SHA1: m.SHA1, Size: m.Size, Parts: refs}
 	envelope(&content, m.Header)
 	return k.packer.After(func() error { return k.r.tx.Put(append(parts, content)...) })
+}
+
+// allThere tells whether all chunks of a part that was cut are in the vault.
+func (k *keeper) allThere(p piece) (bool, error) {
+	for _, ref := range p.refs() {
+		if has, err := k.has(ref); err != nil || !has {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // piece adds a new part's chunks, those that are new.

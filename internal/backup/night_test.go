@@ -214,3 +214,20 @@ func TestUnknownUser(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A run may list one folder before a move and the other after it. The message
+// that was in both is no deletion when the first one lets go of it.
+func TestMovedWhileListing(t *testing.T) {
+	w := world.New(t)
+	path := w.Deliver("ann", "INBOX", w.Message("moved"))
+	w.Fill("ann", "INBOX", 3)
+	work := filepath.Dir(filepath.Dir(w.Deliver("ann", "Work", w.Message("work"))))
+	copied := filepath.Join(work, "cur", filepath.Base(path))
+	must(t, os.Link(path, copied)) // as the run sees it
+	w.Backup()
+	must(t, os.Remove(path))
+	w.Night()
+	if got := w.List(catalog.Query{Deleted: true}); len(got) != 0 {
+		t.Errorf("a moved message counts as deleted: %+v", got)
+	}
+}

@@ -60,6 +60,18 @@ type piece struct {
 	ids    []chunk.ID // of chunks, when there are several
 }
 
+// refs are the chunks that a part that was cut consists of.
+func (p piece) refs() []chunk.Ref {
+	if len(p.ids) == 0 {
+		return []chunk.Ref{{Kind: chunk.KindData, ID: p.id}}
+	}
+	refs := []chunk.Ref{{Kind: chunk.KindPart, ID: p.id}}
+	for _, id := range p.ids {
+		refs = append(refs, chunk.Ref{Kind: chunk.KindData, ID: id})
+	}
+	return refs
+}
+
 // memoryBudget bounds the bytes of messages that are held at the same time; a
 // larger message goes alone.
 const memoryBudget = 48 << 20
@@ -171,11 +183,14 @@ func (p *pipeline) read(j job) result {
 	}
 	known := false
 	res.cut = res.bench.cutter.CutUnless(res.bench.stored, func(m *chunk.Message) bool {
-		known, res.err = p.keeper.content(m.ID)
+		// What is read again may be read because a check found it damaged.
+		if j.replaces == 0 {
+			known, res.err = p.keeper.content(m.ID)
+		}
 		return known || res.err != nil
 	})
 	if !known && res.err == nil {
-		res.pieces, res.err = p.split(res.bench.cutter, res.cut)
+		res.pieces, res.err = p.split(res.bench.cutter, res.cut, j.replaces != 0)
 	}
 	return res
 }
@@ -218,14 +233,15 @@ func readAll(r io.Reader, buf []byte, size int64) ([]byte, error) {
 }
 
 // split cuts the parts that the vault does not have. Another worker may be
-// about to store the same part; the keeper looks again.
-func (p *pipeline) split(c *chunk.Cutter, m *chunk.Message) ([]piece, error) {
+// about to store the same part; the keeper looks again. With all, it cuts every
+// part.
+func (p *pipeline) split(c *chunk.Cutter, m *chunk.Message, all bool) ([]piece, error) {
 	pieces := make([]piece, len(m.Parts))
 	for i, part := range m.Parts {
 		pieces[i] = piece{id: part.ID, size: int64(len(part.Data))}
 		if _, known, err := p.keeper.part(part.ID); err != nil {
 			return nil, err
-		} else if known {
+		} else if known && !all {
 			continue
 		}
 		// The list is valid until the next Split, which comes with the next part.

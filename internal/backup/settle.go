@@ -120,8 +120,12 @@ func (r *run) shrink(ctx context.Context, h catalog.Hold) error {
 // move tells whether a vanished record has become another one, and notes it.
 func (r *run) move(ctx context.Context, user string, rec catalog.Record) (bool, error) {
 	var to int64
-	err := r.tx.Arrivals(ctx, user, rec.Content, rec.GoneRun, func(c *catalog.Record) error {
-		if to == 0 && c.ID != rec.ID {
+	err := r.tx.Arrivals(ctx, user, rec.Content, rec.GoneRun-1, func(c *catalog.Record) error {
+		// The run before may have listed one folder before the move and the
+		// other after it, and seen the message in both. A copy of its own has
+		// another key.
+		seenTwice := c.FirstRun < rec.GoneRun && rec.Key != "" && c.Key == rec.Key
+		if to == 0 && c.ID != rec.ID && (c.FirstRun >= rec.GoneRun || seenTwice) {
 			to = c.ID
 		}
 		return nil

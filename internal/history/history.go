@@ -141,13 +141,28 @@ func (h *History) replay(ctx context.Context, c *vault.Commit, what replayWhat) 
 		objects = c.Checkpoints
 		err = tx.Clear()
 	}
-	for i := 0; err == nil && i < len(objects); i++ {
-		err = h.Vault.ReadJournal(ctx, objects[i], h.keys(), tx.Apply)
+	if err == nil {
+		_, err = h.Lines(ctx, objects, tx.Apply)
 	}
 	if err == nil {
 		return tx.Commit(catalog.Head(c.Head()))
 	}
 	return errors.Join(fmt.Errorf("replay commit %d: %w", c.Number, err), tx.Rollback())
+}
+
+// Lines gives the rows of journals or of a checkpoint, in order, and says how
+// many they were.
+func (h *History) Lines(ctx context.Context, objects []vault.Object, yield func([]byte) error) (n int, err error) {
+	for _, o := range objects {
+		err = h.Vault.ReadJournal(ctx, o, h.keys(), func(line []byte) error {
+			n++
+			return yield(line)
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // A Change is the next commit in the making: the catalog's transaction, the

@@ -49,9 +49,9 @@ func (p Policy) Expires(user string, goneAt time.Time) time.Time {
 
 // Sightings is what is known of a vanished record besides its time.
 type Sightings struct {
-	GoneRun     uint64 // the run that first saw it gone
-	ListedRun   uint64 // the last run that went through its user's mail
-	FailedRun   uint64 // the last run that could not list its mailbox whole
+	GoneRun   uint64 // the run that first saw it gone
+	ListedRun uint64 // the last run that went through its user's mail
+	FailedRun uint64 // the last run that could not list its mailbox whole
 }
 
 // SeenTwice tells whether a later run than the first has seen the record

@@ -71,7 +71,7 @@ func Check(ctx context.Context, h *history.History, o CheckOptions) (*CheckRepor
 		o.Workers = 2
 	}
 	started := o.Now()
-	c := &checker{h: h, o: o, report: &CheckReport{Damaged: []Damage{}, Repaired: []string{}, Lost: []Damage{}, Deep: o.ReadData && o.Reader != nil}}
+	c := &checker{h: h, o: o, verdicts: map[chunk.ID]string{}, report: &CheckReport{Damaged: []Damage{}, Repaired: []string{}, Lost: []Damage{}, Deep: o.ReadData && o.Reader != nil}}
 	err := c.run(ctx)
 	c.report.Seconds = o.Now().Sub(started).Seconds()
 	if err != nil {
@@ -85,6 +85,9 @@ type checker struct {
 	o      CheckOptions
 	mu     sync.Mutex
 	report *CheckReport
+	// verdicts says of each pack that was looked at what is wrong with it; ""
+	// when it was read and is whole.
+	verdicts map[chunk.ID]string
 }
 
 func (c *checker) run(ctx context.Context) error {
@@ -98,10 +101,13 @@ func (c *checker) run(ctx context.Context) error {
 		return err
 	}
 	todo, err := c.missing(ctx, past, there)
-	if err != nil || !c.o.ReadData {
+	if err == nil && c.o.ReadData {
+		err = c.read(ctx, todo)
+	}
+	if err != nil {
 		return err
 	}
-	return c.read(ctx, todo)
+	return c.mark(ctx)
 }
 
 // list takes stock of what lies in the store.
@@ -192,6 +198,10 @@ func (c *checker) object(ctx context.Context, o vault.Object) error {
 	err := c.look(ctx, o)
 	var damage *vault.DamageError
 	switch {
+	case err == nil && o.Kind == vault.ObjectPack:
+		c.mu.Lock()
+		c.verdicts[o.ID] = ""
+		c.mu.Unlock()
 	case err == nil:
 	case errors.As(err, &damage):
 		if err := c.damaged(ctx, o, damage.Error()); err != nil {
@@ -213,8 +223,11 @@ func (c *checker) object(ctx context.Context, o vault.Object) error {
 
 func (c *checker) look(ctx context.Context, o vault.Object) error {
 	if o.Kind == vault.ObjectPack && c.o.Reader != nil {
-		_, err := c.o.Reader.CheckPack(ctx, o)
-		return err
+		info, err := c.o.Reader.CheckPack(ctx, o)
+		if err != nil {
+			return err
+		}
+		return c.compare(ctx, info)
 	}
 	return c.h.Vault.CheckObject(ctx, o)
 }
@@ -237,6 +250,9 @@ func (c *checker) damaged(ctx context.Context, o vault.Object, what string) erro
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if o.Kind == vault.ObjectPack {
+		c.verdicts[o.ID] = what
+	}
 	c.report.Damaged = append(c.report.Damaged, d)
 	return nil
 }

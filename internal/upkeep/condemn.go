@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -66,7 +67,13 @@ func (p *pruner) rewrite(ctx context.Context) error {
 		if budget += u.Size; budget > p.o.RewriteBytes && len(done) > 0 {
 			break
 		}
-		if err := p.copyLiving(ctx, u.Pack); err != nil {
+		err := p.copyLiving(ctx, u.Pack)
+		var damage *vault.DamageError
+		if errors.As(err, &damage) {
+			p.report.Damaged = append(p.report.Damaged, damage.Error())
+			continue // it stays as it is: what is left of it may be all there is
+		}
+		if err != nil {
 			return err
 		}
 		done = append(done, u.Pack)
@@ -183,6 +190,9 @@ func (p *pruner) checkpoint(ctx context.Context) error {
 	if err == nil {
 		objects, err = w.Close()
 	}
+	if err == nil {
+		err = p.readBack(ctx, objects)
+	}
 	if err != nil {
 		return errors.Join(err, change.Abandon())
 	}
@@ -192,6 +202,15 @@ func (p *pruner) checkpoint(ctx context.Context) error {
 		return err
 	}
 	p.report.Checkpoint = true
+	return nil
+}
+
+// readBack reads a checkpoint again before anything relies on it: the journals
+// that it replaces will be erased.
+func (p *pruner) readBack(ctx context.Context, objects []vault.Object) error {
+	if _, err := p.h.Lines(ctx, objects, func([]byte) error { return nil }); err != nil {
+		return fmt.Errorf("read back the checkpoint: %w", err)
+	}
 	return nil
 }
 

@@ -55,24 +55,25 @@ func (o PruneOptions) withDefaults() PruneOptions {
 
 // PruneReport is what a prune did, or would do.
 type PruneReport struct {
-	Expired      int64   `json:"expired"`         // records whose time was over
-	ExpiredBytes int64   `json:"expired_bytes"`   // of contents that nothing holds any more
-	Condemned    int     `json:"condemned"`       // objects condemned, to be erased after the grace
-	CondemnBytes int64   `json:"condemn_bytes"`   // their stored bytes
-	Rewritten    int     `json:"rewritten"`       // packs of these whose living rest was packed again
-	Erased       int     `json:"erased"`          // objects erased now
-	ErasedBytes  int64   `json:"erased_bytes"`    // their stored bytes
-	Strays       int     `json:"strays"`          // of these, objects that no commit names
-	Remaining    int64   `json:"remaining"`       // dead bytes that are still stored
-	NeedIdentity bool    `json:"need_identity"`   // half-dead packs wait for an identity
-	Checkpoint   bool    `json:"checkpoint"`      // a checkpoint was written
-	Clock        string  `json:"clock,omitempty"` // why nothing was done
-	DryRun       bool    `json:"dry_run,omitempty"`
-	Seconds      float64 `json:"seconds"`
+	Expired      int64    `json:"expired"`           // records whose time was over
+	ExpiredBytes int64    `json:"expired_bytes"`     // of contents that nothing holds any more
+	Condemned    int      `json:"condemned"`         // objects condemned, to be erased after the grace
+	CondemnBytes int64    `json:"condemn_bytes"`     // their stored bytes
+	Rewritten    int      `json:"rewritten"`         // packs of these whose living rest was packed again
+	Erased       int      `json:"erased"`            // objects erased now
+	ErasedBytes  int64    `json:"erased_bytes"`      // their stored bytes
+	Strays       int      `json:"strays"`            // of these, objects that no commit names
+	Remaining    int64    `json:"remaining"`         // dead bytes that are still stored
+	NeedIdentity bool     `json:"need_identity"`     // half-dead packs wait for an identity
+	Damaged      []string `json:"damaged,omitempty"` // packs that could not be rewritten because they are damaged
+	Checkpoint   bool     `json:"checkpoint"`        // a checkpoint was written
+	Clock        string   `json:"clock,omitempty"`   // why nothing was done
+	DryRun       bool     `json:"dry_run,omitempty"`
+	Seconds      float64  `json:"seconds"`
 }
 
 // Clean tells whether the prune did all that it should: exit code 0, not 3.
-func (r *PruneReport) Clean() bool { return r.Clock == "" }
+func (r *PruneReport) Clean() bool { return r.Clock == "" && len(r.Damaged) == 0 }
 
 // Prune expires records whose time is over, condemns what nothing holds any
 // more and erases what was condemned long enough ago.
@@ -136,6 +137,11 @@ func (p *pruner) run(ctx context.Context) error {
 	if err := p.commit(ctx); err != nil {
 		return err
 	}
+	// Only now: our commit took the number that a writer which slept over its
+	// packs would have needed, so nobody can name them any more.
+	if err := p.eraseStrays(ctx); err != nil {
+		return err
+	}
 	return p.checkpoint(ctx)
 }
 
@@ -144,13 +150,13 @@ func (p *pruner) dry(ctx context.Context) error {
 	if p.tx, err = p.h.Catalog.Begin(ctx); err != nil {
 		return err
 	}
-	return errors.Join(p.all(ctx), p.tx.Rollback())
+	return errors.Join(p.all(ctx), p.eraseStrays(ctx), p.tx.Rollback())
 }
 
 // all takes the steps in their order: erase what was condemned before, so that
 // nothing condemned now goes in the same run; then expire, then condemn.
 func (p *pruner) all(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{p.eraseCondemned, p.eraseStrays, p.expire, p.condemnDead, p.rewrite, p.remaining} {
+	for _, step := range []func(context.Context) error{p.eraseCondemned, p.expire, p.condemnDead, p.rewrite, p.remaining} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -242,9 +248,13 @@ func (p *pruner) eraseStrays(ctx context.Context) error {
 			return err
 		}
 		for _, s := range strays {
-			if err := p.erase(ctx, s.Object); err != nil {
-				return err
+			if !p.o.DryRun {
+				if err := p.h.Vault.Delete(ctx, s.Object); err != nil {
+					return err
+				}
 			}
+			p.report.Erased++
+			p.report.ErasedBytes += s.Size
 			p.report.Strays++
 		}
 	}

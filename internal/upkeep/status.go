@@ -112,6 +112,9 @@ func (s *Status) facts(ctx context.Context, c *catalog.Catalog, _ StatusOptions)
 func (s *Status) packs(ctx context.Context, c *catalog.Catalog, o StatusOptions) error {
 	err := c.Packs(ctx, func(u *catalog.PackUse) error {
 		s.Bytes.ToErase += u.Dead
+		if u.Damaged != "" && u.Live > 0 {
+			s.attend("pack %s is damaged, and mail that stands nowhere else in the vault lies in it: salvor check names it", u.ID.Short())
+		}
 		if since := u.DeadSince; since != nil && (s.EraseSince == nil || since.Before(*s.EraseSince)) {
 			s.EraseSince = since
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"salvor/catalog"
+	"salvor/chunk"
 	"salvor/internal/objstore"
 	"salvor/internal/testenv/world"
 	"salvor/internal/upkeep"
@@ -324,4 +325,69 @@ func TestKillBetweenCommitAndCatalog(t *testing.T) {
 	if r := w.Night(); r.Messages.New != 0 || r.Messages.Seen != 6 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// What a check found damaged, the next backup stores anew from the source.
+func TestBackupHealsFromTheSource(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 5)
+	long := strings.Repeat("a long line of text that many parts are made of\n", 8000)
+	w.Deliver("ann", "INBOX", w.Message("long")+long)
+	w.Backup()
+	packs, err := filepath.Glob(filepath.Join(w.VaultDir, "packs", "*", "*"))
+	if err != nil || len(packs) != 1 {
+		t.Fatal(packs, err)
+	}
+	b, err := os.ReadFile(packs[0])
+	must(t, err)
+	b[len(b)/2] ^= 1
+	must(t, os.WriteFile(packs[0], b, 0o600))
+	check := func() *upkeep.CheckReport {
+		reader, err := w.H.Vault.NewReader(w.H.Keys, vault.ReaderOptions{})
+		must(t, err)
+		r, err := upkeep.Check(t.Context(), w.H, upkeep.CheckOptions{ReadData: true, Reader: reader})
+		must(t, err)
+		return r
+	}
+	if r := check(); len(r.Damaged) != 1 || r.Damaged[0].Affected != 6 {
+		t.Fatalf("%+v", r)
+	}
+	s, err := upkeep.ReadStatus(t.Context(), w.H.Catalog, upkeep.StatusOptions{Now: w.Now})
+	must(t, err)
+	if !strings.Contains(strings.Join(s.Attention, "\n"), "is damaged") {
+		t.Errorf("status does not tell of the damage: %q", s.Attention)
+	}
+	if r := w.Night(); r.Messages.New != 0 || r.Bytes.Stored == 0 || r.Messages.Gone != 0 {
+		t.Fatalf("%+v", r)
+	}
+	for _, d := range check().Damaged {
+		if d.Affected != 0 {
+			t.Errorf("still affected: %+v", d)
+		}
+	}
+	if got := len(w.List(catalog.Query{})); got != 6 {
+		t.Errorf("%d records", got)
+	}
+	if r := w.Night(); r.Bytes.Stored != 0 {
+		t.Errorf("healed twice: %+v", r)
+	}
+}
+
+// Objects that no commit names are erased once they are a day old, and no
+// sooner: they may belong to a run that goes on.
+func TestStrays(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 2)
+	w.Backup()
+	for i, age := range []time.Duration{time.Hour, 48 * time.Hour} {
+		body := []byte{byte(i)}
+		name := vault.Object{Kind: vault.ObjectPack, ID: chunk.Sum(body)}.Name()
+		must(t, w.Store.Put(t.Context(), name, body))
+		at := time.Now().Add(-age)
+		must(t, os.Chtimes(filepath.Join(w.VaultDir, filepath.FromSlash(name)), at, at))
+	}
+	if p := w.Prune(); p.Strays != 1 || p.Erased != 1 {
+		t.Errorf("%+v", p)
+	}
+	checkClean(t, w)
 }

@@ -174,7 +174,7 @@ func (l *Lease) surelyAlive(ctx context.Context, h Holder, last objstore.Info) b
 		return false
 	}
 	now, err := l.v.Now(ctx)
-	return err == nil && now.Sub(last.Modified) < l.ttl/2
+	return err == nil && now.Sub(last.Modified).Abs() < l.ttl/2
 }
 
 // lastBeat gives the newest object of the series; no name when there is none.
