@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,14 +26,21 @@ const (
 // Lock makes the lock file of a file, waiting for its holder.
 func Lock(ctx context.Context, root *os.Root, name string) (unlock func(), err error) {
 	name += ".lock"
+	// Written first and linked then, as Dovecot does: who is killed in between
+	// leaves no lock without a holder's name, which nobody could tell from a
+	// living one before lockStale is over.
+	draft := name + "." + rand.Text()
+	if err := writeLock(root, draft); err != nil {
+		return nil, err
+	}
+	defer root.Remove(draft)
 	for deadline := time.Now().Add(lockWait); ; {
-		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		now := time.Now() // the lock's age counts from when it is taken
+		err := errors.Join(root.Chtimes(draft, now, now), root.Link(draft, name))
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) {
+			err = writeLock(root, name) // a file system without hard links
+		}
 		if err == nil {
-			_, err = fmt.Fprintf(f, "%d:%s", os.Getpid(), Host)
-			if err = errors.Join(err, f.Close()); err != nil {
-				root.Remove(name)
-				return nil, err
-			}
 			return func() { root.Remove(name) }, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
@@ -51,6 +59,19 @@ func Lock(ctx context.Context, root *os.Root, name string) (unlock func(), err e
 		case <-time.After(lockPause):
 		}
 	}
+}
+
+// writeLock makes a new file that names this process.
+func writeLock(root *os.Root, name string) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%d:%s", os.Getpid(), Host)
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, root.Remove(name))
+	}
+	return err
 }
 
 // abandoned tells whether a lock's holder is dead.
