@@ -28,6 +28,11 @@ type PackerStats struct {
 	Stored int64 // bytes of the packs
 }
 
+// packChunks ends a pack that is not full yet. What its chunks belong to waits
+// in memory until the pack is durable, and of very short messages a full pack
+// would hold hundreds of thousands.
+const packChunks = 16 << 10
+
 // maxQueued bounds the plain bytes that wait for a worker or for the pack.
 const maxQueued = 8 << 20
 
@@ -299,7 +304,8 @@ func (p *Packer) writeJob(c *compressor, pack *packFile, job *frameJob) (*packFi
 	case <-p.ctx.Done():
 		return pack, p.err()
 	}
-	if pack != nil && !pack.room(int64(len(job.stored)), p.v.config.PackSize) {
+	full := pack != nil && pack.chunks > 0 && pack.chunks+len(job.chunks) > packChunks
+	if full || pack != nil && !pack.room(int64(len(job.stored)), p.v.config.PackSize) {
 		if err := p.cut(c, pack); err != nil {
 			return nil, err
 		}

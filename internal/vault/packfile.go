@@ -20,6 +20,7 @@ type packFile struct {
 	offset int64          // of the next frame, in the plaintext
 	footer int64          // rough length of the footer so far
 	frames []FrameInfo
+	chunks int            // in all frames
 	after  []func() error // to be called when the pack is durable
 }
 
@@ -36,7 +37,7 @@ func newPackFile(header string, recipients []age.Recipient, size int64) (*packFi
 func (p *packFile) start(header string, recipients []age.Recipient) (err error) {
 	p.stored.Reset()
 	p.hash.Reset()
-	p.frames, p.after = nil, nil
+	p.frames, p.after, p.chunks = nil, nil, 0
 	p.offset, p.footer = int64(len(header)), 0
 	p.plain, err = age.Encrypt(io.MultiWriter(&p.stored, p.hash), recipients...)
 	if err != nil {
@@ -62,6 +63,7 @@ func (p *packFile) add(f FrameInfo, stored []byte) error {
 	}
 	p.offset += f.Stored
 	p.frames = append(p.frames, f)
+	p.chunks += len(f.Chunks)
 	p.footer += 20
 	for _, c := range f.Chunks {
 		p.footer += 3
