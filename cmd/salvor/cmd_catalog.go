@@ -26,7 +26,8 @@ func (a *app) catalogCommand() *cli.Command {
 			Name:  "rebuild",
 			Usage: "make the catalog anew from the vault alone",
 			Description: `For a new backup host, or a catalog file that is damaged. It needs the identity, or
-this host's key. The new catalog takes the old one's place when it is whole.
+this host's key. The new catalog takes the old one's place when it is whole. It is
+refused when this host has seen commits that the vault does not have any more.
 After a disaster, say which vault is expected: --root-key names the file with the
 root's public key (a line that begins with salvor-root-; salvor identity show prints
 it), --expect-head the newest commit, as the last run reported it.`,
@@ -58,18 +59,25 @@ func (a *app) catalogRebuild(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	path := a.catalogPath(s.vault.ID())
-	old, fresh := a.settings.catalog, path+".rebuilding"
+	fresh := path + ".rebuilding"
 	if err := removeCatalog(fresh); err != nil {
 		return err
 	}
-	a.settings.catalog = fresh
-	defer func() { a.settings.catalog = old }()
-	if err := a.openCatalog(s, catalog.Options{}); err != nil {
+	if c.String("expect-head") == "" {
+		if err := a.refuseOlder(ctx, s, path); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
+	if s.catalog, err = catalog.Open(fresh, catalog.Options{}); err != nil {
+		return err
+	}
+	a.onClose(s.catalog.Close)
 	meter := a.meter()
 	meter.Stage("rebuild the catalog")
-	n, err := s.history().Follow(ctx)
+	_, err = s.history().Follow(ctx)
 	a.closeDisplay()
 	if cerr := a.close(); err == nil {
 		err = cerr
@@ -85,11 +93,41 @@ func (a *app) catalogRebuild(ctx context.Context, c *cli.Context) error {
 	if err := rename(fresh, path); err != nil {
 		return err
 	}
-	a.say("Built %s from %s, up to commit %d (%s).", path, counted(n, "commit"), head.Number, head.Hash)
+	st, err := a.readState()
+	if err != nil {
+		return err
+	}
+	st.Heads[s.vault.ID()] = headWords(head)
+	if err := a.writeState(st); err != nil {
+		return err
+	}
+	a.say("Built %s, up to commit %d (%s).", path, head.Number, head.Hash)
 	if a.json {
-		return a.printJSON(map[string]any{"catalog": path, "commits": n, "head": head.Number, "hash": head.Hash, "vault": s.vault.ID()})
+		return a.printJSON(map[string]any{"catalog": path, "head": head.Number, "hash": head.Hash, "vault": s.vault.ID()})
 	}
 	return nil
+}
+
+// refuseOlder keeps a catalog that knows commits which the vault has lost: it
+// is the last to remember them. An unusable catalog knows nothing.
+func (a *app) refuseOlder(ctx context.Context, s *session, path string) error {
+	err := a.checkKnownHead(ctx, s)
+	if old, openErr := catalog.Open(path, catalog.Options{MustExist: true}); err == nil && openErr == nil {
+		known, headErr := old.Head()
+		if headErr == nil && known.Vault == s.vault.ID() {
+			err = a.hasCommit(ctx, s.vault, vault.Head(known))
+		}
+		err = errors.Join(err, old.Close())
+	}
+	if err == nil {
+		return nil
+	}
+	head, headErr := s.vault.Head(ctx)
+	if headErr != nil {
+		return err
+	}
+	return withHint(err, fmt.Sprintf("the catalog knows what the vault has lost: keep a copy of it. To go on with the vault as it is: --expect-head %s; "+
+		"docs/runbook.md, \"The vault was rolled back\"", head.Hash))
 }
 
 // expectRoot compares the vault's root with the one that the operator knows.

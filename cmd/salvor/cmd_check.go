@@ -39,7 +39,7 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 			return usagef("--percent needs --read-data")
 		}
 	}
-	s, err := a.openReader(ctx)
+	s, err := a.openFollowed(ctx)
 	if err != nil {
 		return err
 	}

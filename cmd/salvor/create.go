@@ -66,6 +66,9 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 		recipients = ids.Recipients
 	}
 	v, err := vault.Create(ctx, store, vault.CreateOptions{Root: ids.Roots[0], Recipients: recipients, Cutting: cutting, Created: a.now()})
+	if errors.Is(err, vault.ErrVaultExists) { // refuseVault has seen no config
+		return nil, withHint(a.whereVault(err), "what is left of a vault without its config: bring the object config back from a copy, or name another place")
+	}
 	if err != nil {
 		return nil, a.whereVault(err)
 	}

@@ -113,6 +113,10 @@ func explain(err error) (line, hint string) {
 	if errors.As(err, &coded) && coded.hint != "" {
 		hint = coded.hint
 	}
+	var damage *vault.DamageError
+	if hint == "" && errors.As(err, &damage) {
+		hint = "docs/runbook.md, \"check found damage\""
+	}
 	if hint == "" && !errors.Is(err, context.Canceled) {
 		for _, h := range hints {
 			if errors.Is(err, h.is) {

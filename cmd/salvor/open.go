@@ -106,19 +106,23 @@ func (a *app) catalogPath(id string) string {
 }
 
 // openCatalog opens the vault's catalog, made when it is not there: the vault
-// fills it.
-func (a *app) openCatalog(s *session, o catalog.Options) error {
+// fills it. What this host remembers of the vault's head outlives the catalog.
+func (a *app) openCatalog(ctx context.Context, s *session) error {
 	path := a.catalogPath(s.vault.ID())
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	c, err := catalog.Open(path, o)
+	c, err := catalog.Open(path, catalog.Options{})
 	if err != nil {
 		return err
 	}
 	s.catalog = c
-	a.onClose(c.Close)
-	return nil
+	a.onClose(func() error { return errors.Join(a.rememberHead(s), c.Close()) })
+	head, err := c.Head()
+	if err != nil || head.Number > 0 {
+		return err
+	}
+	return a.checkKnownHead(ctx, s)
 }
 
 // openWriter opens vault and catalog for a command that commits. The engines
@@ -131,35 +135,50 @@ func (a *app) openWriter(ctx context.Context) (*session, error) {
 	if err := a.ensureHostKey(ctx, s); err != nil {
 		return nil, err
 	}
-	return s, a.openCatalog(s, catalog.Options{})
+	return s, a.openCatalog(ctx, s)
 }
 
-// openReader opens vault and catalog for a command that reads mail, and brings
-// the catalog up to the vault's head.
-func (a *app) openReader(ctx context.Context) (*session, error) {
+// openFollowed opens vault and catalog, and brings the catalog up to the
+// vault's head.
+func (a *app) openFollowed(ctx context.Context) (*session, error) {
 	s, err := a.openVault(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.openCatalog(s, catalog.Options{}); err != nil {
+	if err := a.openCatalog(ctx, s); err != nil {
 		return nil, err
 	}
 	return s, a.follow(ctx, s)
+}
+
+// openReader opens vault and catalog for a command that reads mail. When the
+// newest commits cannot be followed (a damaged one, a vault that was rolled
+// back) it goes on with what the catalog knew, which was verified when it was
+// learned, and every message proves itself by its hash.
+func (a *app) openReader(ctx context.Context) (*session, error) {
+	s, err := a.openFollowed(ctx)
+	var damage *vault.DamageError
+	if errors.Is(err, vault.ErrRolledBack) || errors.Is(err, vault.ErrNotAuthentic) || errors.As(err, &damage) {
+		return a.goOn(s, err)
+	}
+	return s, err
 }
 
 // openAnswers opens the catalog for a command that only asks it. It answers
 // also while the vault does not, and says so.
 func (a *app) openAnswers(ctx context.Context) (*session, error) {
 	s, err := a.openReader(ctx)
-	if err == nil {
-		return s, nil
+	if errors.Is(err, objstore.ErrUnavailable) || errors.Is(err, objstore.ErrDenied) || errors.Is(err, vault.ErrNoVault) ||
+		errors.Is(err, history.ErrNoKey) {
+		return a.goOn(s, err)
 	}
-	if !errors.Is(err, objstore.ErrUnavailable) && !errors.Is(err, objstore.ErrDenied) && !errors.Is(err, vault.ErrNoVault) &&
-		!errors.Is(err, history.ErrNoKey) {
-		return nil, err
-	}
-	cause := err
+	return s, err
+}
+
+// goOn uses the catalog as it is, and says why.
+func (a *app) goOn(s *session, cause error) (*session, error) {
 	if s == nil || s.catalog == nil {
+		var err error
 		if s, err = a.openOffline(); err != nil {
 			return nil, cause // the vault is what the operator asked about
 		}
@@ -172,8 +191,11 @@ func (a *app) openAnswers(ctx context.Context) (*session, error) {
 		return nil, cause
 	}
 	s.behind = cause
-	line, _ := explain(cause)
-	a.warn("salvor: this is what the catalog knew at commit %d; the vault could not be asked: %s", head.Number, line)
+	line, hint := explain(cause)
+	a.warn("salvor: warning: this is what the catalog knew at commit %d; the vault could not be asked: %s", head.Number, line)
+	if hint != "" {
+		a.warn("hint: %s", hint)
+	}
 	return s, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,9 @@ import (
 type state struct {
 	// Vaults gives the id of the vault that was last seen at a URL.
 	Vaults map[string]string `json:"vaults,omitempty"`
+	// Heads gives the newest commit that this host has seen, by vault: by it a
+	// vault that was rolled back is noticed when the catalog is lost.
+	Heads map[string]headWords `json:"heads,omitempty"`
 	// Identities are those that salvor has made here or had confirmed.
 	Identities []knownIdentity `json:"identities,omitempty"`
 }
@@ -34,7 +38,7 @@ type knownIdentity struct {
 func (a *app) statePath() string { return filepath.Join(a.settings.state, "state.json") }
 
 func (a *app) readState() (*state, error) {
-	st := &state{Vaults: map[string]string{}}
+	st := &state{Vaults: map[string]string{}, Heads: map[string]headWords{}}
 	b, err := os.ReadFile(a.statePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return st, nil
@@ -47,6 +51,9 @@ func (a *app) readState() (*state, error) {
 	}
 	if st.Vaults == nil {
 		st.Vaults = map[string]string{}
+	}
+	if st.Heads == nil {
+		st.Heads = map[string]headWords{}
 	}
 	return st, nil
 }
@@ -72,6 +79,47 @@ func (a *app) remember(id string) error {
 	st.Vaults[a.settings.vault] = id
 	if err := a.writeState(st); err != nil {
 		a.warn("salvor: warning: %v", err) // a read-only host can restore all the same
+	}
+	return nil
+}
+
+// rememberHead notes the catalog's head when it is newer than the one known.
+func (a *app) rememberHead(s *session) error {
+	head, err := s.catalog.Head()
+	if err != nil || head.Number == 0 {
+		return err
+	}
+	st, err := a.readState()
+	if err != nil || st.Heads[head.Vault].Number >= head.Number {
+		return err
+	}
+	st.Heads[head.Vault] = headWords(head)
+	if err := a.writeState(st); err != nil {
+		a.warn("salvor: warning: %v", err) // as in remember
+	}
+	return nil
+}
+
+// checkKnownHead looks whether the vault still has the newest commit that this
+// host has seen.
+func (a *app) checkKnownHead(ctx context.Context, s *session) error {
+	st, err := a.readState()
+	if err != nil {
+		return err
+	}
+	known, seen := st.Heads[s.vault.ID()]
+	if !seen {
+		return nil
+	}
+	return a.hasCommit(ctx, s.vault, vault.Head(known))
+}
+
+// hasCommit is ErrRolledBack unless the vault has this commit.
+func (a *app) hasCommit(ctx context.Context, v *vault.Vault, head vault.Head) error {
+	stop := errors.New("found")
+	err := v.Commits(ctx, head, func(*vault.Commit) error { return stop })
+	if err != nil && !errors.Is(err, stop) {
+		return a.whereVault(err)
 	}
 	return nil
 }
