@@ -89,10 +89,11 @@ func (a *app) run(ctx context.Context, args []string) (string, error) {
 		return command, err
 	}
 	if inv.help || len(inv.path) == 0 {
-		printHelp(a.out, root, inv.path)
 		if !inv.help {
+			printHelp(a.stderr, root, inv.path)
 			return command, &codeError{err: errors.New("no command given"), code: exitUsage, hint: "`salvor --help` lists the commands"}
 		}
+		printHelp(a.out, root, inv.path)
 		return command, nil
 	}
 	root.Reader, root.Writer, root.ErrWriter = a.stdin, a.out, a.stderr

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
 
+	"salvor/internal/history"
 	"salvor/internal/upkeep"
 )
 
@@ -40,6 +42,10 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 		}
 	}
 	s, err := a.openFollowed(ctx)
+	if errors.Is(err, history.ErrNoKey) {
+		a.warn("salvor: warning: no key is at hand: what is damaged is found, but not which messages are in it")
+		err = nil
+	}
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,10 @@ type created struct {
 	Root        string   `json:"root"`
 	Identity    string   `json:"identity"`
 	NewIdentity bool     `json:"new_identity"`
-	HostKey     string   `json:"host_key"`
+	// Reads tells whether that identity reads the vault, and not only says who
+	// may write to it.
+	Reads   bool   `json:"identity_reads"`
+	HostKey string `json:"host_key"`
 }
 
 // createVault makes a vault with an identity (the one at hand, or a new one)
@@ -77,6 +80,7 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 	}
 	made.Vault, made.Recipients, made.Root = v.ID(), v.Config().Recipients, v.Config().Root.String()
 	made.HostKey = a.hostKeyPath(v.ID())
+	made.Reads = opens(ids, v.Config())
 	return made, a.remember(v.ID())
 }
 
@@ -131,14 +135,21 @@ func (a *app) noteIdentity(id knownIdentity) error {
 // tellCreated says what was made and what to do next.
 func (a *app) tellCreated(m *created) {
 	a.say("Made the vault %s (id %s).", m.URL, m.Vault)
-	if m.NewIdentity {
+	switch {
+	case !m.Reads:
+		a.say("The identity %s says who may write to it. It does not read the backup: the identities of\n"+
+			"the recipients do. Keep both, in another place:", m.Identity)
+		for _, r := range m.Recipients {
+			a.say("  %s", r)
+		}
+	case m.NewIdentity:
 		a.toldIdentity = true
 		a.say("Made the identity %s.\n"+
 			"  Only this file opens the backup and says who may write to it. Now:\n"+
 			"  1. copy it to another place (a password store, a safe, another machine);\n"+
 			"  2. show the copy to salvor:   salvor identity confirm COPY\n"+
 			"  3. for a host that shall not read what it backs up: move it away from here.", m.Identity)
-	} else if m.Identity != "" {
+	case m.Identity != "":
 		a.say("Used the identity %s.", m.Identity)
 	}
 	a.say("Made this host's key %s: it writes backups, and reads no mail.", filepath.Clean(m.HostKey))

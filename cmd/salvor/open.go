@@ -49,6 +49,9 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 	if err := checkRoot(v.Config(), ids); err != nil {
 		return nil, a.whereVault(err)
 	}
+	if _, err := ids.Root(v.Config().Root); err != nil && a.settings.named && !opens(ids, v.Config()) {
+		return nil, a.whereVault(fmt.Errorf("%w: the identity given belongs to another vault", vault.ErrNoIdentity))
+	}
 	s.host, err = vault.ReadHostKey(a.hostKeyPath(v.ID()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, a.remember(v.ID())
@@ -158,7 +161,8 @@ func (a *app) openFollowed(ctx context.Context) (*session, error) {
 func (a *app) openReader(ctx context.Context) (*session, error) {
 	s, err := a.openFollowed(ctx)
 	var damage *vault.DamageError
-	if errors.Is(err, vault.ErrRolledBack) || errors.Is(err, vault.ErrNotAuthentic) || errors.As(err, &damage) {
+	lost := errors.Is(err, vault.ErrRolledBack) || errors.Is(err, vault.ErrNotAuthentic) || errors.As(err, &damage)
+	if lost && s != nil {
 		return a.goOn(s, err)
 	}
 	return s, err

@@ -37,6 +37,7 @@ type settings struct {
 	vaultNamed   bool // by flag, environment or file
 	catalog      string
 	identities   []string
+	named        bool   // the identities were asked for in this very command
 	command      string // prints an identity
 	data, conf   string // salvor's own directories
 	state        string // where this host's keys are kept
@@ -69,6 +70,7 @@ func (a *app) readSettings(c *cli.Context) error {
 		s.state = filepath.Dir(cfg.Catalog)
 	}
 	s.identities = notEmpty(c.StringSlice("identity"))
+	s.named = len(s.identities) > 0
 	if len(s.identities) == 0 {
 		s.identities = cfg.Identity
 	}
