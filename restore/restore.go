@@ -69,7 +69,8 @@ type Options struct {
 	// Workers is how many messages are fetched and rebuilt at the same time;
 	// 0: one for each processor, from 2 to 4.
 	Workers int
-	// Users is how many users All restores at the same time; 0: as Workers.
+	// Users is how many users All restores at the same time, so that one's
+	// waiting for the disk is another's time to work; 0: up to 4.
 	Users int
 	// Memory bounds the bytes of messages that are being rebuilt or wait to be
 	// added, over all users; one larger message still passes, alone. 0: 32 MiB.
@@ -192,7 +193,7 @@ func newEngine(o Options) *engine {
 	}
 	e := &engine{Options: o, users: o.Users, budget: newBudget(memory)}
 	if e.users <= 0 {
-		e.users = workers
+		e.users = 2 * workers // while one waits for its disk, another works
 	}
 	if o.Meter != nil {
 		o.Meter.Stage("restore")
