@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -253,13 +254,7 @@ func (w *writer) add(b *box, d mailstore.Delivery) (mailstore.UID, error) {
 
 // wireSize is the size with CRLF line ends.
 func wireSize(stored []byte) int64 {
-	n := int64(len(stored))
-	for i, c := range stored {
-		if c == '\n' && (i == 0 || stored[i-1] != '\r') {
-			n++
-		}
-	}
-	return n
+	return int64(len(stored) + bytes.Count(stored, []byte("\n")) - bytes.Count(stored, []byte("\r\n")))
 }
 
 // flush makes what waits in tmp durable, then visible. The uidlist goes first:
