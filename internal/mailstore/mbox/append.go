@@ -86,7 +86,7 @@ func (a *account) lockFile(ctx context.Context, file string) (f *os.File, unlock
 			err = fmt.Errorf("%s is no regular file", file)
 		}
 		if err == nil {
-			err = lockExclusive(ctx, f)
+			err = lockExclusive(ctx, f, time.Now().Add(time.Minute))
 		}
 		if err != nil {
 			f.Close()
@@ -100,8 +100,8 @@ func (a *account) lockFile(ctx context.Context, file string) (f *os.File, unlock
 }
 
 // lockExclusive waits for programs that use fcntl locks.
-func lockExclusive(ctx context.Context, f *os.File) error {
-	for deadline := time.Now().Add(time.Minute); ; {
+func lockExclusive(ctx context.Context, f *os.File, deadline time.Time) error {
+	for {
 		err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) || time.Now().After(deadline) {
 			return err

@@ -43,7 +43,8 @@ func Create(o Options) (*Destination, error) {
 	return &Destination{opt: o}, nil
 }
 
-// Account opens a user's mboxes. A directory is made where it is not there.
+// Account opens a user's mboxes, and keeps other restores out of them until it
+// is closed. A directory is made where it is not there.
 func (d *Destination) Account(ctx context.Context, user string) (mailstore.Account, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -62,7 +63,11 @@ func (d *Destination) Account(ctx context.Context, user string) (mailstore.Accou
 	if err != nil {
 		return nil, fmt.Errorf("make the mboxes of %q: %w", user, err)
 	}
-	return &account{opt: &d.opt, home: h, owner: deliver.OwnerOf(h.root), boxes: map[string]*box{}, names: map[string]*box{}}, nil
+	a := &account{opt: &d.opt, home: h, owner: deliver.OwnerOf(h.root), boxes: map[string]*box{}, names: map[string]*box{}}
+	if a.unlock, err = a.lockHome(ctx, restoreWait); err != nil {
+		return nil, errors.Join(err, h.root.Close())
+	}
+	return a, nil
 }
 
 // target opens a user's place for writing.
@@ -144,6 +149,8 @@ type account struct {
 	boxes map[string]*box // by file
 	names map[string]*box // the same, by folder
 	err   error
+
+	unlock func() // lets other restores in; nil after Close
 }
 
 // box is a folder. What is added to it stands in tmp until the account is
@@ -333,6 +340,10 @@ func (a *account) Close(ctx context.Context) error {
 	}
 	if a.err == nil {
 		a.err = deliver.Sync(a.home.root)
+	}
+	if a.unlock != nil {
+		a.unlock()
+		a.unlock = nil
 	}
 	err := a.err
 	a.err = errors.Join(a.err, fs.ErrClosed)
