@@ -215,7 +215,8 @@ func (k *keeper) piece(p piece) (chunk.Ref, error) {
 }
 
 // record writes the message's record. A file that was replaced in place is a
-// new message, and the old one is gone.
+// new message, and the old one is gone, unless the store itself rewrites
+// messages: then the old one has become the new one.
 func (k *keeper) record(res result) error {
 	m, r := res.cut, k.r
 	rec := catalog.Record{Mailbox: res.box.row.ID, UID: uint32(res.msg.UID), Key: res.msg.Key, Content: m.ID, Stored: m.Stored,
@@ -230,6 +231,9 @@ func (k *keeper) record(res result) error {
 			rec.ID, rec.FirstRun, rec.FirstSeen = old.ID, old.FirstRun, old.FirstSeen
 			return k.packer.After(func() error { return r.tx.Put(rec) })
 		}
+		if res.msg.Mutable {
+			return k.packer.After(func() error { return r.rewritten(old, rec) })
+		}
 		if err := k.packer.After(func() error { return r.gone(old) }); err != nil {
 			return err
 		}
@@ -241,6 +245,16 @@ func (k *keeper) record(res result) error {
 		}
 		return r.tx.Put(rec)
 	})
+}
+
+// rewritten puts a record in the place of another. The old content stays as
+// long as that of a message that moved, and counts as no deletion.
+func (r *run) rewritten(old, rec catalog.Record) (err error) {
+	if rec.ID, err = r.tx.NextID(catalog.RecordIDs); err != nil {
+		return err
+	}
+	old.GoneRun, old.GoneAt, old.Hold, old.MovedTo = r.number, nil, 0, rec.ID
+	return r.tx.Put(old, rec)
 }
 
 // boxDone writes the mailbox's row once all of its messages are safe: with its

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -50,6 +51,9 @@ func joinFlags(flags []string) string { return strings.Join(flags, " ") }
 
 // mailbox compares one mailbox with its row and submits what must be read.
 func (r *run) mailbox(ctx context.Context, us *userState, p *pair, read submit) error {
+	if p.src.Foreign && p.row.ID == 0 {
+		return nil
+	}
 	if p.why != "" {
 		return r.leaveOut(ctx, p)
 	}
@@ -214,10 +218,13 @@ func (r *run) liveRecords(ctx context.Context, mailbox int64) (map[string]live, 
 }
 
 // renumber submits messages that their store has not numbered, in the order in
-// which it would: by the names that tell their arrival. It returns the next
-// free UID.
+// which it would: by their position, or by the names that tell their arrival.
+// It returns the next free UID.
 func (r *run) renumber(ctx context.Context, read submit, b *boxState, ms []mailstore.Message, next uint32) (uint32, error) {
 	slices.SortFunc(ms, func(x, y mailstore.Message) int {
+		if c := cmp.Compare(x.Position, y.Position); c != 0 {
+			return c
+		}
 		if c := x.InternalDate.Compare(y.InternalDate); c != 0 {
 			return c
 		}

@@ -54,6 +54,10 @@ type Mailbox struct {
 	// Lost says why the mailbox's index is not to be trusted as evidence of
 	// deletions (for example "dovecot-uidlist is missing"); "" when it is.
 	Lost string
+	// Foreign says that what stands there looks like no mailbox at all: a file
+	// that something else keeps beside them. One that was never a mailbox is
+	// passed over; one that was is read, and reported when that fails.
+	Foreign bool
 }
 
 // A Message is one message of a mailbox as it is listed, without its content.
@@ -62,6 +66,12 @@ type Message struct {
 	// flags change (Maildir: the base name).
 	Key string
 	UID UID
+	// Position orders the messages that the store has not numbered; where it is
+	// equal (0: the store has no order), InternalDate and Key do.
+	Position int
+	// Mutable: the store itself rewrites messages (an mbox keeps flags in their
+	// headers), so other bytes under the same Key are the same message.
+	Mutable bool
 	// Flags holds system flags (\Seen) and keywords, sorted, without \Recent.
 	Flags        []string
 	InternalDate time.Time

@@ -78,7 +78,7 @@ func (s *Source) Messages(ctx context.Context, box mailstore.Mailbox, yield func
 		e := &entries[i]
 		n := note{*e, state, file}
 		m := mailstore.Message{
-			Key: e.key, Flags: e.flags, InternalDate: e.date, Size: e.end - e.start, Promised: -1, State: hex.EncodeToString(e.sum[:]), Place: n.String(),
+			Key: e.key, Position: i + 1, Mutable: true, Flags: e.flags, InternalDate: e.date, Size: e.end - e.start, Promised: -1, State: hex.EncodeToString(e.sum[:]), Place: n.String(),
 		}
 		if e.quoted {
 			m.Size = -1

@@ -17,7 +17,9 @@
 // into an mbox byte for byte, and everything written is recognised again.
 //
 // Package stores opens both. The Source writes nothing; it holds a shared lock
-// (fcntl) on a file while it lists it.
+// (fcntl) on a file while it lists it. A message is the same one for as long as
+// only such headers change: programs rewrite them whenever mail is read. An
+// account of the Destination is locked against other restores while it is open.
 package mbox
 
 import (

@@ -168,6 +168,65 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// Bookkeeping changes a message's state and nothing else; positions follow the
+// file.
+func TestRewrittenMessages(t *testing.T) {
+	text := from + "Subject: b\nStatus: O\nX-Keywords: \n\nStatus: body\n\n" + from + "Subject: a\n\na\n\n"
+	file := write(t, text, t.TempDir(), "alice")
+	s := open(t, options(t, file, "alice"))
+	_, before := listing(t, s, "alice")
+	first := before["INBOX"]
+	for i, m := range first {
+		if m.Position != i+1 || !m.Mutable {
+			t.Errorf("message %d: %+v", i, m)
+		}
+	}
+	for old, changed := range map[string]string{
+		"Status: O": "Status: RO", "X-Keywords: ": "X-Keywords: work\n   later\nX-UID: 7", "\nX-Keywords: ": "\nContent-Length: 13",
+	} {
+		write(t, strings.Replace(text, old, changed, 1), file)
+		_, after := listing(t, s, "alice")
+		if m := after["INBOX"][0]; m.Key != first[0].Key || m.State == first[0].State {
+			t.Errorf("%q: %+v, was %+v", changed, m, first[0])
+		}
+	}
+	write(t, strings.Replace(text, "Status: body", "Status: other", 1), file)
+	if _, after := listing(t, s, "alice"); after["INBOX"][0].Key == first[0].Key {
+		t.Error("a changed body has the old key")
+	}
+}
+
+// Only files that nothing takes for a mailbox are foreign.
+func TestForeignFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"INBOX": from + "a\n\n", "Empty": "", "notes": "not mail\n", "image": "\x89PNG\r\n\x1a\n\x00", "broken.mbox": "x", "odd": "From nobody at no time\n"} {
+		write(t, text, dir, name)
+	}
+	boxes := map[string]mailstore.Mailbox{}
+	err := open(t, options(t, dir, "alice")).Mailboxes(ctx, mailstore.User{Name: "alice"}, func(b mailstore.Mailbox) error {
+		boxes[b.Name] = b
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"INBOX": false, "Empty": false, "notes": true, "image": true, "broken.mbox": false, "odd": false} {
+		if b, ok := boxes[name]; !ok || b.Foreign != want || (b.Lost != "") != (want || name == "broken.mbox" || name == "odd") {
+			t.Errorf("%s: %+v", name, b)
+		}
+	}
+	write(t, "1:host", dir, "spool/alice.lock")
+	write(t, "", dir, "spool/alice")
+	var users []string
+	err = open(t, options(t, filepath.Join(dir, "spool/%u"), "")).Users(ctx, func(u mailstore.User) error {
+		users = append(users, u.Name)
+		return nil
+	})
+	if err != nil || !reflect.DeepEqual(users, []string{"alice"}) {
+		t.Errorf("users %q, %v", users, err)
+	}
+}
+
 // A message is found again when the file was rewritten, and is never mixed up
 // with another.
 func TestOpenAfterChange(t *testing.T) {

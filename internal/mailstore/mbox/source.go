@@ -72,15 +72,23 @@ func looksLikeMbox(f *os.File) (bool, error) {
 	if err != nil || !info.Mode().IsRegular() {
 		return false, err
 	}
+	line, err := firstLine(f)
+	if err != nil {
+		return false, err
+	}
+	_, ok := parseSeparator([]byte(line))
+	return ok || line == "", nil
+}
+
+// firstLine is the first line of a file that is not empty, or its beginning.
+func firstLine(f *os.File) (string, error) {
 	buf := make([]byte, maxSeparator+1)
 	n, err := f.ReadAt(buf, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+		return "", err
 	}
-	text := strings.TrimLeft(string(buf[:n]), "\r\n")
-	line, _, _ := strings.Cut(text, "\n")
-	_, ok := parseSeparator([]byte(line))
-	return ok || text == "", nil
+	line, _, _ := strings.Cut(strings.TrimLeft(string(buf[:n]), "\r\n"), "\n")
+	return line, nil
 }
 
 // Users lists the users whose file or directory is there.
@@ -89,7 +97,7 @@ func (s *Source) Users(ctx context.Context, yield func(mailstore.User) error) er
 		return yield(mailstore.User{Name: s.opt.User, Partition: filepath.Dir(s.opt.Root.Fixed())})
 	}
 	return s.opt.Root.Discover(ctx, func(p userpath.Place) error {
-		if info, err := os.Lstat(p.Path); !p.Dir && (err != nil || !info.Mode().IsRegular()) {
+		if info, err := os.Lstat(p.Path); !p.Dir && (err != nil || !info.Mode().IsRegular() || strings.HasSuffix(p.Path, ".lock")) {
 			return nil
 		}
 		return yield(mailstore.User{Name: p.User, Partition: s.opt.Root.Fixed()})
@@ -202,6 +210,11 @@ func (h *home) inspect(p place) (box mailstore.Mailbox, err error) {
 	}
 	if !is {
 		box.Lost = errNotMbox.Error()
+		line, err := firstLine(f)
+		if err != nil {
+			return box, err
+		}
+		box.Foreign = !strings.HasSuffix(p.file, ".mbox") && !strings.HasPrefix(line, string(fromPrefix))
 	}
 	st, err := stat(f)
 	if err != nil {
