@@ -206,7 +206,7 @@ func begin(ctx context.Context, h *history.History, o Options, clock retention.C
 
 // pass goes through the source once, reading what is new.
 func (r *run) pass(ctx context.Context) error {
-	packer, err := r.change.Packer(context.WithoutCancel(ctx)) // an interrupted run keeps what it has
+	packer, err := r.change.Packer(history.Grace(ctx)) // an interrupted run keeps what it has
 	if err != nil {
 		return err
 	}

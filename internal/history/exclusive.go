@@ -14,7 +14,8 @@ const raceRetries = 3
 
 // Exclusive takes the vault's writer lease, brings the catalog to the vault's
 // head and runs fn; it starts over when fn lost the race for its commit
-// number. The lease only saves work: safety rests on the numbers.
+// number. The lease only saves work: safety rests on the numbers. When ctx is
+// cancelled, Grace(ctx) inside fn lives on for a bounded time.
 func (h *History) Exclusive(ctx context.Context, purpose string, fn func(context.Context) error) (err error) {
 	if h.Host == nil {
 		return ErrNoWriter
@@ -25,10 +26,14 @@ func (h *History) Exclusive(ctx context.Context, purpose string, fn func(context
 	}
 	defer func() {
 		// A lease that could not be released runs out by itself.
-		if rerr := lease.Release(context.WithoutCancel(ctx)); rerr != nil && err != nil {
+		last, stop := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer stop()
+		if rerr := lease.Release(last); rerr != nil && err != nil {
 			err = errors.Join(err, fmt.Errorf("release the lease: %w", rerr))
 		}
 	}()
+	ctx, stop := withGrace(ctx, graceTime)
+	defer stop()
 	for try := 0; ; try++ {
 		if _, err = h.Follow(ctx); err != nil {
 			return err

@@ -189,7 +189,7 @@ func (h *History) Begin(ctx context.Context, kind vault.CommitKind) (*Change, er
 	if err != nil {
 		return nil, err
 	}
-	journal, err := h.Vault.NewJournal(context.WithoutCancel(ctx), vault.ObjectJournal)
+	journal, err := h.Vault.NewJournal(Grace(ctx), vault.ObjectJournal)
 	if err != nil {
 		return nil, err
 	}
@@ -272,9 +272,9 @@ func (c *Change) Checkpoints(objects ...vault.Object) {
 // Commit writes packs, journal and commit object in this order and then
 // commits the catalog. When somebody else was faster it returns
 // vault.ErrLostRace, and nothing has happened. A context that is cancelled
-// meanwhile does not leave it half done.
+// meanwhile does not leave it half done; see Grace.
 func (c *Change) Commit(ctx context.Context, now time.Time) (vault.Head, error) {
-	ctx = context.WithoutCancel(ctx)
+	ctx = Grace(ctx)
 	err := c.Flush()
 	if err == nil {
 		c.commit.Journals, err = c.journal.Close()
