@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,6 +30,7 @@ type app struct {
 	json, quiet, verbose, noProgress bool
 
 	settings settings
+	showing  sync.Mutex // guards display: a store may warn from anywhere
 	display  *progress.Display
 	closers  []func() error
 
@@ -195,14 +197,20 @@ func (a *app) meter() progress.Meter {
 	case a.json && !isTerminal(a.stderr):
 		o.Face = progress.JSON
 	}
-	a.display = progress.Open(o)
-	return a.display.Meter()
+	d := progress.Open(o)
+	a.showing.Lock()
+	defer a.showing.Unlock()
+	a.display = d
+	return d.Meter()
 }
 
 func (a *app) closeDisplay() {
-	if a.display != nil {
-		a.display.Close()
-		a.display = nil
+	a.showing.Lock()
+	d := a.display
+	a.display = nil
+	a.showing.Unlock()
+	if d != nil {
+		d.Close()
 	}
 }
 
@@ -217,6 +225,8 @@ func (a *app) say(format string, args ...any) {
 // warn is say for what must be read also with --quiet.
 func (a *app) warn(format string, args ...any) {
 	text := cleanText(fmt.Sprintf(format, args...)) + "\n"
+	a.showing.Lock()
+	defer a.showing.Unlock()
 	var w io.Writer = a.stderr
 	if a.display != nil {
 		w = a.display

@@ -80,7 +80,7 @@ func (a *app) deletionsList(ctx context.Context, _ *cli.Context) error {
 }
 
 func (a *app) decide(ctx context.Context, c *cli.Context, confirm bool) error {
-	s, err := a.openWriter(ctx)
+	s, err := a.openUnless(ctx, c.Bool("dry-run"))
 	if err != nil {
 		return err
 	}

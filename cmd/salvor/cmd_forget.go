@@ -42,7 +42,7 @@ func (a *app) forget(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.openWriter(ctx)
+	s, err := a.openUnless(ctx, dry)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (a *app) prune(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.openWriter(ctx)
+	s, err := a.openUnless(ctx, c.Bool("dry-run"))
 	if err != nil {
 		return err
 	}

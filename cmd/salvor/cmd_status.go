@@ -168,7 +168,7 @@ func (a *app) ack(ctx context.Context, c *cli.Context) error {
 	if (len(words) == 0) != c.Bool("all") {
 		return usagef("name what to acknowledge by some of its words, or use --all")
 	}
-	s, err := a.openWriter(ctx)
+	s, err := a.openUnless(ctx, c.Bool("dry-run"))
 	if err != nil {
 		return err
 	}

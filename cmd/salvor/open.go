@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"salvor/catalog"
 	"salvor/internal/history"
@@ -72,6 +73,9 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 // openStore opens the store that the vault's URL names.
 func (a *app) openStore(ctx context.Context, o objstore.Options) (objstore.Store, error) {
 	o.CredentialsFile = a.settings.config.CredentialsFor(a.settings.vault)
+	o.Waiting = func(patience time.Duration, err error) {
+		a.warn("salvor: warning: the store does not answer, trying again for up to %v: %v", patience, err)
+	}
 	store, err := objstore.Open(ctx, a.settings.vault, o)
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: %w", a.settings.vault, vault.ErrNoVault, err)
@@ -139,6 +143,15 @@ func (a *app) openWriter(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	return s, a.openCatalog(ctx, s)
+}
+
+// openUnless opens a writer, but for a dry run what reads: it must leave the
+// store as it is.
+func (a *app) openUnless(ctx context.Context, dry bool) (*session, error) {
+	if dry {
+		return a.openFollowed(ctx)
+	}
+	return a.openWriter(ctx)
 }
 
 // openFollowed opens vault and catalog, and brings the catalog up to the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"salvor/internal/objstore/dir"
 	"salvor/internal/objstore/object"
@@ -18,6 +19,9 @@ type Options struct {
 	// CredentialsFile is a file in the format of ~/.aws/credentials from which
 	// an S3 store takes its keys; "" looks in the standard places.
 	CredentialsFile string
+	// Waiting, if set, is called when an S3 server has not answered for some
+	// seconds; see s3.Options.
+	Waiting func(patience time.Duration, err error)
 }
 
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
@@ -28,7 +32,7 @@ var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 // not set.
 func Open(ctx context.Context, url string, o Options) (Store, error) {
 	if strings.HasPrefix(url, "s3:") {
-		s, err := s3.Open(ctx, url, s3.Options{Create: o.Create, CredentialsFile: o.CredentialsFile})
+		s, err := s3.Open(ctx, url, s3.Options{Create: o.Create, CredentialsFile: o.CredentialsFile, Waiting: o.Waiting})
 		if err != nil {
 			return nil, err // and not an interface that holds a nil store
 		}

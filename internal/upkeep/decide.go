@@ -45,7 +45,7 @@ func Decide(ctx context.Context, h *history.History, v Verdict) (*DecideReport, 
 	if v.Confirm {
 		report.Verdict = catalog.Confirmed
 	}
-	err := h.Exclusive(ctx, "deletions", func(ctx context.Context) error {
+	attempt := func(ctx context.Context, change *history.Change) error {
 		report.Holds, report.Records = 0, 0
 		clock, err := h.Clock(ctx, v.Now())
 		if err != nil {
@@ -54,21 +54,29 @@ func Decide(ctx context.Context, h *history.History, v Verdict) (*DecideReport, 
 		if v.Confirm && !clock.Trusted() {
 			return fmt.Errorf("a week cannot begin by a clock in doubt: %s", clock.Doubt)
 		}
+		return decide(ctx, change, v, clock.Now, report)
+	}
+	if err := commitOrRehearse(ctx, h, v, attempt); err != nil {
+		return nil, fmt.Errorf("deletions of %q: %w", v.User, err)
+	}
+	return report, nil
+}
+
+func commitOrRehearse(ctx context.Context, h *history.History, v Verdict, attempt func(context.Context, *history.Change) error) error {
+	if v.DryRun {
+		return h.Rehearse(ctx, attempt)
+	}
+	return h.Exclusive(ctx, "deletions", func(ctx context.Context) error {
 		change, err := h.Begin(ctx, vault.CommitDecision)
 		if err != nil {
 			return err
 		}
-		err = decide(ctx, change, v, clock.Now, report)
-		if err != nil || v.DryRun {
+		if err := attempt(ctx, change); err != nil {
 			return errors.Join(err, change.Abandon())
 		}
 		_, err = change.Commit(ctx, v.Now())
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("deletions of %q: %w", v.User, err)
-	}
-	return report, nil
 }
 
 func decide(ctx context.Context, change *history.Change, v Verdict, now time.Time, report *DecideReport) error {

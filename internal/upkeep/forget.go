@@ -38,19 +38,26 @@ type ForgetReport struct {
 func Forget(ctx context.Context, h *history.History, user string, o PruneOptions) (*ForgetReport, error) {
 	o = o.withDefaults()
 	report := &ForgetReport{User: user, DryRun: o.DryRun}
+	if o.DryRun {
+		err := h.Rehearse(ctx, func(ctx context.Context, change *history.Change) error { return forget(ctx, change, user, o, report) })
+		if err != nil {
+			return report, fmt.Errorf("forget %q: %w", user, err)
+		}
+		return report, nil
+	}
 	err := h.Exclusive(ctx, "forget", func(ctx context.Context) error {
-		*report = ForgetReport{User: user, DryRun: o.DryRun}
+		*report = ForgetReport{User: user}
 		change, err := h.Begin(ctx, vault.CommitForget)
 		if err != nil {
 			return err
 		}
-		if err := forget(ctx, change, user, o, report); err != nil || o.DryRun {
+		if err := forget(ctx, change, user, o, report); err != nil {
 			return errors.Join(err, change.Abandon())
 		}
 		_, err = change.Commit(ctx, o.Now())
 		return err
 	})
-	if err == nil && !o.DryRun {
+	if err == nil {
 		err = eraseNow(ctx, h, o, report)
 	}
 	if err != nil {

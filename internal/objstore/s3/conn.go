@@ -21,7 +21,7 @@ const (
 // newTransport makes HTTP/1.1 connections, one request at a time on each, so
 // that a stall of one is a stall of its request. Certificates are verified,
 // against SSL_CERT_FILE where it is set (crypto/x509).
-func newTransport(stall time.Duration) http.RoundTripper {
+func newTransport(stall time.Duration, signs *signs) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: min(stall, 30*time.Second), KeepAlive: 30 * time.Second}
 	return &transport{&http.Transport{
 		Proxy: http.ProxyFromEnvironment,
@@ -30,7 +30,7 @@ func newTransport(stall time.Duration) http.RoundTripper {
 			if err != nil {
 				return nil, err
 			}
-			return &stallConn{Conn: c, stall: stall}, nil
+			return &stallConn{Conn: c, stall: stall, signs: signs}, nil
 		},
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    stall,
@@ -48,20 +48,29 @@ func newTransport(stall time.Duration) http.RoundTripper {
 type stallConn struct {
 	net.Conn
 	stall time.Duration
+	signs *signs
 }
 
 func (c *stallConn) Read(p []byte) (int, error) {
 	if err := c.Conn.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.signs.move()
+	}
+	return n, err
 }
 
 func (c *stallConn) Write(p []byte) (int, error) {
 	if err := c.Conn.SetDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if n > 0 {
+		c.signs.move()
+	}
+	return n, err
 }
 
 type dateKey struct{}

@@ -50,9 +50,14 @@ func (g gaveUp) Unwrap() error { return g.error }
 // try calls f until it succeeds, fails for good, or patience ends.
 func (s *Store) try(ctx context.Context, a attempts, f func(context.Context) error) error {
 	var patience <-chan time.Time
+	var failed time.Time // when it first did
 	for tries := 1; ; tries++ {
+		begun := time.Now()
+		stop := s.listen(ctx, a.patience)
 		err := attempt(ctx, a.limit, f)
+		stop()
 		if err == nil {
+			s.signs.told.Store(false)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -62,9 +67,13 @@ func (s *Store) try(ctx context.Context, a attempts, f func(context.Context) err
 			return err
 		}
 		if patience == nil {
-			t := time.NewTimer(a.patience)
+			failed = time.Now()
+			t := time.NewTimer(max(a.patience-s.signs.idle(begun), a.patience/2))
 			defer t.Stop()
 			patience = t.C
+		}
+		if s.o.tellAfter < a.patience/4 && time.Since(failed) >= s.o.tellAfter {
+			s.waiting(a.patience, s.plain(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -156,6 +165,7 @@ var hints = map[string]string{
 	"SignatureDoesNotMatch":        "the secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY",
 	"RequestTimeTooSkewed":         "this host's clock and the server's differ: set the clock",
 	"ExpiredToken":                 "the session has expired: get new temporary keys",
+	"XAdminUserNotFound":           "the server does not know this access key: check AWS_ACCESS_KEY_ID",
 	"AccessDenied":                 "the keys are good but may not do this: check the policy of the user and of the bucket",
 	"AuthorizationHeaderMalformed": "check the region in the URL",
 	"PermanentRedirect":            "the bucket is in another region: give it as region= in the URL",
@@ -213,7 +223,7 @@ func (s *Store) judge(op string, err error) (kind error, hint string) {
 		return object.ErrUnavailable, "the bucket is not there any more"
 	case full(err):
 		return object.ErrFull, "free space or raise the quota of the bucket"
-	case r.StatusCode == http.StatusForbidden, r.StatusCode == http.StatusUnauthorized:
+	case r.StatusCode == http.StatusForbidden, r.StatusCode == http.StatusUnauthorized, r.Code == "XAdminUserNotFound":
 		return object.ErrDenied, hints[r.Code]
 	case errors.As(err, &g):
 		return object.ErrUnavailable, "is the server running, and the endpoint " + s.loc.host + " right?"

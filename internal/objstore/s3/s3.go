@@ -52,11 +52,18 @@ type Options struct {
 	// the machine's role (unless AWS_EC2_METADATA_DISABLED=true), in this order.
 	CredentialsFile string
 	// Patience is for how long an operation that fails is tried again,
-	// counted from its first failure; 0 is two minutes.
+	// counted from the last sign of the server before its first failure, but
+	// at least half of it after that; 0 is two minutes.
 	Patience time.Duration
 	// Stall is how long a connection may stay without a byte in either
 	// direction; 0 is one minute.
 	Stall time.Duration
+	// Waiting, if set, is called when the server has not answered for some
+	// seconds, from any goroutine and once until it works again: patience is
+	// for how long an operation is tried, err what went wrong last.
+	Waiting func(patience time.Duration, err error)
+
+	quiet, tellAfter time.Duration // for tests; 0 are the constants
 }
 
 // Store is an object store in a bucket. It implements object.Store, Stater and
@@ -65,6 +72,7 @@ type Store struct {
 	client *minio.Core
 	keys   *keys
 	loc    location
+	signs  *signs
 	o      Options
 }
 
@@ -82,13 +90,16 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	if o.Stall <= 0 {
 		o.Stall = defaultStall
 	}
-	s := &Store{keys: newKeys(o.CredentialsFile), loc: loc, o: o}
+	if o.quiet <= 0 {
+		o.quiet, o.tellAfter = quiet, tellAfter
+	}
+	s := &Store{keys: newKeys(o.CredentialsFile), loc: loc, signs: newSigns(), o: o}
 	s.client, err = minio.NewCore(loc.host, &minio.Options{
 		Creds:        credentials.New(s.keys),
 		Secure:       loc.secure,
 		Region:       loc.region,
 		BucketLookup: loc.lookup,
-		Transport:    newTransport(o.Stall),
+		Transport:    newTransport(o.Stall, s.signs),
 		MaxRetries:   1,
 	})
 	if err != nil {
