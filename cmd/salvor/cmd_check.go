@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +20,8 @@ func (a *app) checkCommand() *cli.Command {
 they name is there, of the right size. --read-data reads all of them; with the
 identity at hand it also decrypts and unpacks everything.
 
-Exit code 3: something is damaged; the messages that cannot be restored are named.
+Exit code 3: something is damaged; 1: the bytes of messages are not there any more.
+The messages that cannot be restored are named.
 Those that the mail store still has are stored anew by the next backup.`,
 		UsageText: "salvor check\nsalvor check --read-data --percent 5",
 		Flags: []cli.Flag{
@@ -67,13 +69,15 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 	case err != nil:
 		return err
 	case len(report.Lost) > 0:
-		return &codeError{err: incompletef("%s lost", counted(len(report.Lost), "object")), code: exitFailed}
+		return &codeError{err: fmt.Errorf("%s lost", counted(len(report.Lost), "object")), code: exitFailed, hint: foundDamage}
 	case len(report.Damaged) > len(report.Repaired):
 		return withHint(incompletef("%s damaged", counted(len(report.Damaged)-len(report.Repaired), "object")),
-			"docs/runbook.md, \"check found damage\"")
+			foundDamage)
 	}
 	return nil
 }
+
+const foundDamage = "docs/runbook.md, \"check found damage\""
 
 func (a *app) printCheck(r *upkeep.CheckReport, read bool) {
 	depth := "there and of the right size"

@@ -54,7 +54,9 @@ type CheckReport struct {
 	BytesRead int64    `json:"bytes_read"`
 	Damaged   []Damage `json:"damaged"`
 	Repaired  []string `json:"repaired"`
-	Lost      []Damage `json:"lost"`
+	// Lost are those of Damaged whose bytes are not there any more though
+	// messages need them.
+	Lost []Damage `json:"lost"`
 	// Deep: the insides of the packs were read, not only their outside.
 	Deep    bool    `json:"deep"`
 	Strays  int     `json:"strays"` // objects that no commit names; prune erases them
@@ -143,9 +145,11 @@ func (c *checker) missing(ctx context.Context, past past, there map[vault.Object
 		var err error
 		switch {
 		case !ok:
-			err = c.damaged(ctx, o, "the object is missing")
+			err = c.damaged(ctx, o, missingObject, bytesAbsent)
+		case size < o.Size:
+			err = c.damaged(ctx, o, fmt.Sprintf("%d bytes, the commit says %d", size, o.Size), bytesAbsent)
 		case size != o.Size:
-			err = c.damaged(ctx, o, fmt.Sprintf("%d bytes, the commit says %d", size, o.Size))
+			err = c.damaged(ctx, o, fmt.Sprintf("%d bytes, the commit says %d", size, o.Size), bytesWrong)
 		default:
 			todo = append(todo, o)
 		}
@@ -204,11 +208,11 @@ func (c *checker) object(ctx context.Context, o vault.Object) error {
 		c.mu.Unlock()
 	case err == nil:
 	case errors.As(err, &damage):
-		if err := c.damaged(ctx, o, damage.Error()); err != nil {
+		if err := c.damaged(ctx, o, damage.Error(), bytesWrong); err != nil {
 			return err
 		}
 	case errors.Is(err, objstore.ErrNotExist):
-		if err := c.damaged(ctx, o, "the object is missing"); err != nil {
+		if err := c.damaged(ctx, o, missingObject, bytesAbsent); err != nil {
 			return err
 		}
 	default:
@@ -232,10 +236,19 @@ func (c *checker) look(ctx context.Context, o vault.Object) error {
 	return c.h.Vault.CheckObject(ctx, o)
 }
 
+const missingObject = "the object is missing"
+
+type damageKind int
+
+const (
+	bytesWrong  damageKind = iota
+	bytesAbsent            // nothing in the vault can bring them back
+)
+
 // damaged notes a damaged object with the messages that need it. Without
 // parity nothing else holds their bytes: they are lost unless the source still
 // has them.
-func (c *checker) damaged(ctx context.Context, o vault.Object, what string) error {
+func (c *checker) damaged(ctx context.Context, o vault.Object, what string, kind damageKind) error {
 	d := Damage{Object: o.Name(), What: what}
 	if o.Kind == vault.ObjectPack {
 		err := c.h.Catalog.Entries(ctx, catalog.Query{InPacks: []chunk.ID{o.ID}}, func(e *catalog.Entry) error {
@@ -254,5 +267,8 @@ func (c *checker) damaged(ctx context.Context, o vault.Object, what string) erro
 		c.verdicts[o.ID] = what
 	}
 	c.report.Damaged = append(c.report.Damaged, d)
+	if kind == bytesAbsent && d.Affected > 0 {
+		c.report.Lost = append(c.report.Lost, d)
+	}
 	return nil
 }

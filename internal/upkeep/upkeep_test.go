@@ -302,6 +302,9 @@ func TestCheckNamesWhatIsDamaged(t *testing.T) {
 			if len(r.Damaged) != 1 || r.Damaged[0].Affected != 5 || r.Damaged[0].Messages[0].User != "ann" {
 				t.Errorf("%s: %+v", c.name, r.Damaged)
 			}
+			if absent := c.name != "a flipped bit"; (len(r.Lost) == 1) != absent {
+				t.Errorf("%s: lost %+v", c.name, r.Lost)
+			}
 		}
 	}
 }
