@@ -28,6 +28,7 @@ The first backup onto the default vault needs no init: see salvor backup --creat
 		UsageText: "salvor init --vault /srv/backup/mail\nsalvor init --vault 's3://mail-backup/server3?endpoint=https://s3.example.org'",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "recipient", Usage: "encrypt to `AGE` (age1...), whose identity is kept elsewhere"},
+			&cli.BoolFlag{Name: "make-bucket", Usage: "make the vault's S3 bucket where it is not there"},
 			&cli.BoolFlag{Name: "post-quantum", Usage: "make an identity that also withstands quantum computers (needs age 1.3)"},
 		},
 		Action: a.action(0, 0, a.initVault),
@@ -41,7 +42,7 @@ func (a *app) initVault(ctx context.Context, c *cli.Context) error {
 			return &codeError{err: fmt.Errorf("--recipient: %w", err), code: exitUsage, hint: "as in --recipient age1..., from `salvor identity show` or age-keygen"}
 		}
 	}
-	made, err := a.createVault(ctx, creation{recipients: recipients, postQuantum: c.Bool("post-quantum")})
+	made, err := a.createVault(ctx, creation{recipients: recipients, postQuantum: c.Bool("post-quantum"), makeBucket: c.Bool("make-bucket")})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"salvor/chunk"
 	"salvor/internal/objstore"
@@ -15,6 +16,7 @@ import (
 type creation struct {
 	recipients  []string // empty: the identity's own
 	postQuantum bool     // for a new identity
+	makeBucket  bool     // where an S3 bucket is not there
 }
 
 // created is what was made.
@@ -43,7 +45,7 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 	if len(ids.Keys) > 0 && o.postQuantum {
 		return nil, usagef("--post-quantum is for a new identity; one is there already")
 	}
-	store, err := a.openStore(ctx, objstore.Options{Create: true})
+	store, err := a.openStore(ctx, objstore.Options{Create: o.makeBucket || !strings.HasPrefix(a.settings.vault, "s3:")})
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,8 @@ func TestS3(t *testing.T) {
 	w.letters("INBOX", "", "hello")
 	source := "maildir:" + w.path("mail", "%u")
 	w.fails(10, "no vault", "backup", source)
-	w.run("init")
+	w.fails(10, "bucket", "init") // a misspelled name makes no bucket
+	w.run("init", "--make-bucket")
 	w.run("backup", source)
 	w.run("prune")
 	w.run("check", "--read-data")

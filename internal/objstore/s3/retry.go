@@ -212,7 +212,7 @@ func (s *Store) judge(op string, err error) (kind error, hint string) {
 	errors.As(err, &r) // stays zero where there was no answer
 	switch {
 	case errors.As(err, &m):
-		return object.ErrNotExist, "check the name of the bucket and the endpoint; \"salvor init\" can make it"
+		return object.ErrNotExist, "check the name of the bucket and the endpoint; \"salvor init --make-bucket\" makes it"
 	case errors.As(err, &k):
 		return object.ErrDenied, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a credentials file in the configuration"
 	case errors.As(err, &tlsError):
