@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"salvor/internal/config"
+	"salvor/internal/mailstore/stores"
+	"salvor/internal/objstore"
 	"salvor/internal/pace"
 )
 
@@ -48,7 +50,7 @@ func (a *app) configCheck(c *cli.Context) error {
 	if path == "" {
 		return usagef("there is no configuration file, and none is needed")
 	}
-	if err := config.Check(path); err != nil {
+	if err := checkConfig(path); err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			a.warn("%s", line)
 		}
@@ -60,6 +62,27 @@ func (a *app) configCheck(c *cli.Context) error {
 		return a.printJSON(map[string]any{"file": path, "ok": true})
 	}
 	return nil
+}
+
+// checkConfig looks over the file, and then whether its URLs name anything
+// that salvor knows.
+func checkConfig(path string) error {
+	c, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	var wrong []error
+	check := func(key, url string, check func(string) error) {
+		if url == "" {
+			return
+		}
+		if err := check(url); err != nil {
+			wrong = append(wrong, &config.Error{File: path, Key: key, Err: err})
+		}
+	}
+	check("vault", c.Vault, objstore.CheckURL)
+	check("source", c.Source, stores.CheckSource)
+	return errors.Join(wrong...)
 }
 
 func countErrors(err error) int {

@@ -38,21 +38,39 @@ func Open(ctx context.Context, url string, o Options) (Store, error) {
 		}
 		return s, nil
 	}
-	path := url
-	if rest, ok := strings.CutPrefix(url, "file:"); ok {
-		path = rest
-		if strings.HasPrefix(rest, "//") {
-			path = strings.TrimPrefix(rest, "//")
-			if !strings.HasPrefix(path, "/") {
-				return nil, fmt.Errorf("open %s: %w; hint: after file:// comes an absolute path", url, object.ErrURL)
-			}
-		}
-	} else if s := scheme.FindString(url); s != "" {
-		return nil, fmt.Errorf("open store: %w: unknown kind %q; hint: give a directory or s3://BUCKET/PREFIX", object.ErrURL, s)
+	path, err := directory(url)
+	if err != nil {
+		return nil, err
 	}
 	s, err := dir.Open(ctx, path, dir.Options{Create: o.Create})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// CheckURL returns ErrURL unless url can name a store. It opens nothing.
+func CheckURL(url string) error {
+	if strings.HasPrefix(url, "s3:") {
+		return s3.CheckURL(url)
+	}
+	_, err := directory(url)
+	return err
+}
+
+// directory gives the path of a URL that names a directory.
+func directory(url string) (string, error) {
+	path := url
+	if rest, ok := strings.CutPrefix(url, "file:"); ok {
+		path = rest
+		if strings.HasPrefix(rest, "//") {
+			path = strings.TrimPrefix(rest, "//")
+			if !strings.HasPrefix(path, "/") {
+				return "", fmt.Errorf("open %s: %w; hint: after file:// comes an absolute path", url, object.ErrURL)
+			}
+		}
+	} else if s := scheme.FindString(url); s != "" {
+		return "", fmt.Errorf("open store: %w: unknown kind %q; hint: give a directory or s3://BUCKET/PREFIX", object.ErrURL, s)
+	}
+	return path, nil
 }

@@ -44,6 +44,9 @@ func TestOpenNothing(t *testing.T) {
 		{"s3:bucket", ErrURL},
 		{"s3://", ErrURL},
 	} {
+		if err := CheckURL(test.url); errors.Is(test.want, ErrURL) && test.url != "" && test.url != "file:" && !errors.Is(err, ErrURL) {
+			t.Errorf("CheckURL %q: %v", test.url, err)
+		}
 		s, err := Open(t.Context(), test.url, Options{})
 		if !errors.Is(err, test.want) {
 			t.Errorf("Open %q: %v, want %v", test.url, err, test.want)

@@ -64,6 +64,27 @@ func OpenSource(url string, o Options) (mailstore.Source, error) {
 	return nil, &urlError{url, schemes, fmt.Errorf("unknown kind of store %q", scheme)}
 }
 
+// CheckSource returns ErrURL unless url can name a mail store to read. It
+// opens nothing.
+func CheckSource(url string) error {
+	scheme, rest, err := split(url)
+	if err != nil {
+		return err
+	}
+	switch scheme {
+	case "maildir":
+		_, err = maildirOptions(rest, Options{})
+	case "mbox":
+		_, err = mboxOptions(rest, Options{})
+	default:
+		err = fmt.Errorf("no source of the kind %q", scheme)
+	}
+	if err != nil {
+		return &urlError{url, schemes, err}
+	}
+	return nil
+}
+
 // split parts a URL into its scheme and the rest.
 func split(url string) (scheme, rest string, err error) {
 	scheme, rest, ok := strings.Cut(url, ":")

@@ -35,6 +35,18 @@ func TestOpenSourceRefuses(t *testing.T) {
 	}
 }
 
+func TestCheckSource(t *testing.T) {
+	for url, want := range map[string]string{
+		"maildir:/none/%u": "", "mbox:/none/%u:UTF-8": "", "maildir:/none:LAYOUT=fs": "",
+		"maildir:%x": "unknown variable", "imap://x": "imap", "eml:/x": "eml", "/x": "write maildir:/x", "maildir:/x:LAYOUT=y": "unknown layout",
+	} {
+		err := CheckSource(url)
+		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrURL) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("CheckSource(%q) = %v, want %q", url, err, want)
+		}
+	}
+}
+
 func TestOwnerLike(t *testing.T) {
 	base := t.TempDir()
 	for _, path := range []string{"alice", "alice/Maildir", "alice/mail/.maildir", "al:ice/Maildir"} {

@@ -111,6 +111,12 @@ func Open(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	return s, nil
 }
 
+// CheckURL returns ErrURL unless rawURL can name a store. It asks nobody.
+func CheckURL(rawURL string) error {
+	_, err := parse(rawURL)
+	return err
+}
+
 // String is the store's URL without its query.
 func (s *Store) String() string { return s.loc.label }
 
