@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -28,10 +29,20 @@ type userWords struct {
 	LastGood    *time.Time `json:"last_good"` // the last run that read everything
 	Problems    int        `json:"problems"`  // in the last run
 	Gone        bool       `json:"gone"`      // not at the source any more
+
+	newest uint64 // the last run that listed a user of the same source
 }
 
 func (a *app) users(ctx context.Context, _ *cli.Context) error {
 	s, err := a.openAnswers(ctx)
+	if err != nil {
+		return err
+	}
+	newest := map[string]uint64{} // by source: the last run that listed a user
+	err = s.catalog.Users(ctx, func(u *catalog.User) error {
+		newest[u.Source] = max(newest[u.Source], u.LastRun)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -46,6 +57,7 @@ func (a *app) users(ctx context.Context, _ *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		w.newest = newest[u.Source]
 		if !u.LastGoodAt.IsZero() {
 			w.LastGood = &u.LastGoodAt
 		}
@@ -66,6 +78,8 @@ func (w *userWords) remark() string {
 		return "gone from the source"
 	case w.Problems > 0:
 		return counted(w.Problems, "problem") + " in the last run"
+	case w.LastRun < w.newest:
+		return fmt.Sprintf("not listed in run %d", w.newest)
 	case w.LastGood == nil:
 		return "never read completely"
 	}

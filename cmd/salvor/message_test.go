@@ -3,7 +3,25 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 )
+
+func TestUserRemark(t *testing.T) {
+	for _, c := range []struct {
+		w    userWords
+		want string
+	}{
+		{userWords{LastRun: 7, newest: 7, LastGood: new(time.Time)}, ""},
+		{userWords{LastRun: 6, newest: 7, LastGood: new(time.Time)}, "not listed in run 7"},
+		{userWords{LastRun: 6, newest: 7, Gone: true}, "gone from the source"},
+		{userWords{LastRun: 7, newest: 7, Problems: 1}, "1 problem in the last run"},
+		{userWords{LastRun: 7, newest: 7}, "never read completely"},
+	} {
+		if got := c.w.remark(); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.w, got, c.want)
+		}
+	}
+}
 
 func TestFirstText(t *testing.T) {
 	for name, c := range map[string]struct{ mail, want string }{
