@@ -35,9 +35,9 @@ const maxSkeleton = 1 << 20
 
 // keepBuffer is how much memory a Cutter keeps between messages for the LF
 // form and decoded parts.
-const keepBuffer = 4 << 20
+const keepBuffer = 1 << 20
 
-// Cutter cuts messages and parts. It keeps up to some 8 MiB of buffers from
+// Cutter cuts messages and parts. It keeps up to some 2 MiB of buffers from
 // one call to the next, and is not for concurrent use.
 type Cutter struct {
 	params   Params
@@ -76,8 +76,8 @@ func (c *Cutter) Cut(stored []byte) *Message {
 // known, with a Message that lacks Recipe, Parts and Header; they stay empty
 // when the answer is yes, which saves half of the work.
 func (c *Cutter) CutUnless(stored []byte, known func(*Message) bool) *Message {
-	if len(stored) < keepBuffer && cap(c.lf)+cap(c.decoded) > keepBuffer {
-		c.lf, c.decoded = nil, nil
+	if len(stored) < keepBuffer {
+		c.Trim()
 	}
 	m := &Message{StoredSize: int64(len(stored))}
 	lf, ends := ToLF(c.lf[:0], stored)
@@ -90,6 +90,17 @@ func (c *Cutter) CutUnless(stored []byte, known func(*Message) bool) *Message {
 		c.complete(m, lf)
 	}
 	return m
+}
+
+// Trim gives back the memory that a long message took. What the last Cut
+// returned is not valid any more.
+func (c *Cutter) Trim() {
+	if cap(c.lf)+cap(c.decoded) > keepBuffer {
+		c.lf, c.decoded = nil, nil
+	}
+	clear(c.parts[:cap(c.parts)])
+	c.splitter.forget()
+	c.proof.skeleton = nil
 }
 
 // complete sets Recipe, Parts and Header.

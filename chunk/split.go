@@ -38,6 +38,12 @@ func (s *splitter) split(part []byte) [][]byte {
 	return s.pieces
 }
 
+// forget lets go of the last part.
+func (s *splitter) forget() {
+	s.reader.Reset(nil)
+	clear(s.pieces[:cap(s.pieces)])
+}
+
 func (s *splitter) reset(part []byte) {
 	s.reader.Reset(part)
 	pol, lo, hi := chunker.Pol(s.params.Polynomial), uint(s.params.Min), uint(s.params.Max)

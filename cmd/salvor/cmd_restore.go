@@ -72,8 +72,18 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 		return storeError(err)
 	}
 	if named == 1 && user != "" {
-		return a.restoreUser(ctx, user, o)
+		err = a.restoreUser(ctx, user, o)
+	} else {
+		err = a.restoreUsersOf(ctx, c, s, o)
 	}
+	if err != nil {
+		return err
+	}
+	return s.outdated()
+}
+
+// restoreUsersOf restores the users of --all or --users-file.
+func (a *app) restoreUsersOf(ctx context.Context, c *cli.Context, s *session, o restore.Options) error {
 	users, err := a.restoreUsers(ctx, c, s)
 	if err != nil {
 		return err
@@ -84,6 +94,16 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	return a.restoreMany(ctx, users, o)
+}
+
+// outdated tells, after a restore from a catalog that could not be brought up
+// to the vault's head, that there may be more.
+func (s *session) outdated() error {
+	if s.behind == nil {
+		return nil
+	}
+	return withHint(incompletef("restored what this host's catalog knows; later commits could not be read, so users and messages may be missing"),
+		"docs/runbook.md, \"Something is not authentic\"")
 }
 
 // variable tells whether a store's URL gives each user a place of his own.

@@ -11,11 +11,9 @@ import (
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		// Most of the memory is a fixed set of buffers. To let garbage grow as
-		// large as these would save little time and cost a third more memory.
-		// Only messages of tens of megabytes ever need more than the limit.
-		debug.SetGCPercent(50)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// Half of this is a fixed set of buffers. Only messages of tens of
+		// megabytes ever need more, and may have it.
 		debug.SetMemoryLimit(200 << 20)
 	}
 	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -52,6 +52,14 @@ type bench struct {
 // keepBuffer is the longest buffer that a bench keeps for the next message.
 const keepBuffer = 1 << 20
 
+// trim gives back what a long message took, before its share of the budget is.
+func (b *bench) trim() {
+	b.cutter.Trim()
+	if cap(b.stored) > keepBuffer {
+		b.stored = nil
+	}
+}
+
 // A piece is a part of a cut message: data chunks that the vault may lack.
 type piece struct {
 	id     chunk.ID
@@ -157,6 +165,7 @@ func (p *pipeline) keep() {
 			}
 		}
 		if res.bench != nil {
+			res.bench.trim()
 			p.benches <- res.bench
 		}
 		p.budget.give(res.weight)
@@ -200,9 +209,6 @@ func (p *pipeline) content(j job, b *bench) error {
 	f, err := p.r.o.Source.Open(p.ctx, j.box.src, j.msg)
 	if err != nil {
 		return err
-	}
-	if cap(b.stored) > keepBuffer {
-		b.stored = nil
 	}
 	b.stored, err = readAll(f, b.stored[:0], j.msg.Size)
 	if err := errors.Join(err, f.Close()); err != nil {

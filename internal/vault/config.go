@@ -17,7 +17,7 @@ import (
 const (
 	MinPackSize     = 16 << 20
 	MaxPackSize     = 64 << 20
-	DefaultPackSize = 24 << 20
+	DefaultPackSize = 16 << 20
 )
 
 const (

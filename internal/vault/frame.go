@@ -22,8 +22,13 @@ const (
 	// smallChunk is the length up to which chunks share a frame: compressed
 	// together they take 5 % less, and one costs a millisecond to get back.
 	smallChunk = 64 << 10
-	// solidFrame is the length at which such a frame is full.
-	solidFrame = 1 << 20
+	// solidFrame is the length at which such a frame is full. A part that many
+	// users have lies in the frame of the first of them: with frames of 1 MiB,
+	// restoring everybody decoded sixteen times what it needed, for 0.8 % less
+	// storage.
+	solidFrame = 256 << 10
+	// window is how far back zstd looks for repetitions, in long chunks too.
+	window = 1 << 20
 )
 
 // ChunkInfo says where a chunk lies in the plain bytes of its frame.
@@ -62,7 +67,7 @@ func newCompressor() (*compressor, error) {
 	var c compressor
 	var errs [2]error
 	c.enc, errs[0] = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
-		zstd.WithWindowSize(solidFrame), zstd.WithLowerEncoderMem(true))
+		zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true))
 	c.dec, errs[1] = newDecoder()
 	return &c, errors.Join(errs[:]...)
 }

@@ -105,7 +105,7 @@ func TestUsersLieTogether(t *testing.T) {
 		frames[user[ref]][frameKey{l.Pack, l.FrameOffset}] = true
 	}
 	for u, set := range frames {
-		if len(set) > 2 { // 300 KB of a user, frames of 1 MiB
+		if len(set) > 3 { // 300 KB of a user, frames of 256 KiB
 			t.Errorf("user %d lies in %d frames", u, len(set))
 		}
 	}

@@ -54,7 +54,7 @@ func (v *Vault) NewReader(ids []age.Identity, o ReaderOptions) (*Reader, error) 
 		return nil, fmt.Errorf("read packs: %w: none was given", ErrNoIdentity)
 	}
 	if o.FrameCache <= 0 {
-		o.FrameCache = 32 << 20
+		o.FrameCache = 48 << 20
 	}
 	if o.BlockCache <= 0 {
 		o.BlockCache = 16 << 20

@@ -18,7 +18,7 @@ import (
 const (
 	signContext  = "salvor signed text 1\n"
 	signatureKey = "signature "
-	maxTextSize  = 64 << 20 // a commit of 32 TiB in packs of 24 MiB is 130 MB; such a night is split
+	maxTextSize  = 64 << 20 // a commit of 32 TiB in packs of 16 MiB is 130 MB; such a night is split
 	maxTextLine  = 4096     // a hybrid recipient has 1,960 characters
 )
 
