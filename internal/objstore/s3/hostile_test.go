@@ -30,6 +30,11 @@ func contents(keys ...string) string {
 // opened before the server begins to lie.
 func hostile(t *testing.T, answer http.HandlerFunc) *s3.Store {
 	t.Helper()
+	return hostileFor(t, 300*time.Millisecond, answer)
+}
+
+func hostileFor(t *testing.T, patience time.Duration, answer http.HandlerFunc) *s3.Store {
+	t.Helper()
 	opened := false
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !opened {
@@ -41,7 +46,7 @@ func hostile(t *testing.T, answer http.HandlerFunc) *s3.Store {
 		answer(w, r)
 	}))
 	t.Cleanup(server.Close)
-	return open(t, s3gw.URL(server.URL, bucket, "p"), s3.Options{Patience: 300 * time.Millisecond, Stall: 2 * time.Second})
+	return open(t, s3gw.URL(server.URL, bucket, "p"), s3.Options{Patience: patience, Stall: 2 * time.Second})
 }
 
 // TestHostileList gives listings that a good server does not.
@@ -176,7 +181,7 @@ func TestOddServers(t *testing.T) {
 	s = hostile(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInsufficientStorage) })
 	wantRefused(t, s.Put(t.Context(), "x", nil), object.ErrFull)
 	requests := 0
-	s = hostile(t, func(w http.ResponseWriter, r *http.Request) {
+	s = hostileFor(t, 10*time.Second, func(w http.ResponseWriter, r *http.Request) {
 		if requests++; requests < 2 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
