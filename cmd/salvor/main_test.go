@@ -128,12 +128,15 @@ func cmdLines(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdDemo is "demo DIR": copies the demonstration's mail, with the empty
-// directories that git does not keep.
+// cmdDemo is "demo DIR": copies the demonstration's mail, without the files
+// that have git keep its empty directories.
 func cmdDemo(ts *testscript.TestScript, neg bool, args []string) {
 	to := ts.MkAbs(args[0])
 	ts.Check(os.CopyFS(to, os.DirFS(ts.Getenv("DEMO"))))
 	ts.Check(filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == ".gitkeep" {
+			return os.Remove(path)
+		}
 		if err != nil || !d.IsDir() || d.Name() != "cur" {
 			return err
 		}

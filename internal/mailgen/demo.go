@@ -3,7 +3,9 @@ package mailgen
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -32,7 +34,25 @@ func Demo(ctx context.Context, root string) error {
 			return fmt.Errorf("make the demonstration's mail: %w", err)
 		}
 	}
-	return d.close()
+	if err := d.close(); err != nil {
+		return err
+	}
+	return keepEmpty(root)
+}
+
+// keepEmpty puts a hidden file into every empty directory: git keeps no others,
+// and a Maildir folder without cur is a broken one. Maildir readers pass over
+// hidden files.
+func keepEmpty(root string) error {
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return err
+		}
+		if list, err := os.ReadDir(path); err != nil || len(list) > 0 {
+			return err
+		}
+		return os.WriteFile(filepath.Join(path, ".gitkeep"), nil, 0o600)
+	})
 }
 
 type demo struct {
