@@ -90,6 +90,7 @@ type checker struct {
 	// verdicts says of each pack that was looked at what is wrong with it; ""
 	// when it was read and is whole.
 	verdicts map[chunk.ID]string
+	journals int // damaged journals and checkpoints
 }
 
 func (c *checker) run(ctx context.Context) error {
@@ -109,7 +110,10 @@ func (c *checker) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.mark(ctx)
+	if err := c.mark(ctx); err != nil {
+		return err
+	}
+	return c.replaceJournals(ctx)
 }
 
 // list takes stock of what lies in the store.
@@ -265,6 +269,8 @@ func (c *checker) damaged(ctx context.Context, o vault.Object, what string, kind
 	defer c.mu.Unlock()
 	if o.Kind == vault.ObjectPack {
 		c.verdicts[o.ID] = what
+	} else {
+		c.journals++
 	}
 	c.report.Damaged = append(c.report.Damaged, d)
 	if kind == bytesAbsent && d.Affected > 0 {

@@ -35,6 +35,22 @@ func (c *checker) mark(ctx context.Context) error {
 	})
 }
 
+// replaceJournals writes a checkpoint when a journal or the last checkpoint is
+// damaged, while this host's catalog still knows what stood in it: without it
+// a lost catalog could not be rebuilt.
+func (c *checker) replaceJournals(ctx context.Context) error {
+	if c.journals == 0 || c.h.Host == nil {
+		return nil
+	}
+	return c.h.Exclusive(ctx, "check", func(ctx context.Context) (err error) {
+		p := &pruner{h: c.h, now: c.o.Now(), report: &PruneReport{}, o: PruneOptions{CheckpointEvery: -1, Now: c.o.Now}}
+		if p.past, err = readPast(ctx, c.h); err != nil {
+			return err
+		}
+		return p.checkpoint(ctx)
+	})
+}
+
 // changed tells whether the marks differ from what this check found.
 func (c *checker) changed(ctx context.Context) bool {
 	for id, what := range c.verdicts {

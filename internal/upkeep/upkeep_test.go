@@ -394,3 +394,38 @@ func TestStrays(t *testing.T) {
 	}
 	checkClean(t, w)
 }
+
+// A damaged journal is replaced by a checkpoint while the catalog still knows
+// what stood in it, so that a lost catalog can be rebuilt.
+func TestDamagedJournalIsReplaced(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 3)
+	w.Backup()
+	w.Fill("ann", "INBOX", 3)
+	w.Night()
+	journals, err := filepath.Glob(filepath.Join(w.VaultDir, "journals", "*"))
+	if err != nil || len(journals) != 2 {
+		t.Fatal(journals, err)
+	}
+	b, err := os.ReadFile(journals[0])
+	must(t, err)
+	b[len(b)-5] ^= 1
+	must(t, os.WriteFile(journals[0], b, 0o600))
+	r, err := upkeep.Check(t.Context(), w.H, upkeep.CheckOptions{ReadData: true})
+	must(t, err)
+	if len(r.Damaged) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	checkClean(t, w)
+	c, err := catalog.Open(filepath.Join(w.Dir, "rebuilt.db"), catalog.Options{})
+	must(t, err)
+	defer c.Close()
+	h := *w.H
+	h.Catalog, h.Host = c, nil
+	if _, err := h.Follow(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if dump(t, c) != dump(t, w.H.Catalog) {
+		t.Error("the rebuilt catalog differs")
+	}
+}
