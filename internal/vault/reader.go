@@ -14,7 +14,7 @@ import (
 
 // ReaderOptions bounds a Reader's memory, in bytes.
 type ReaderOptions struct {
-	FrameCache int64 // of decoded frames; 0: 32 MiB
+	FrameCache int64 // of decoded frames; 0: 96 MiB
 	BlockCache int64 // of fetched blocks; 0: 16 MiB
 }
 
@@ -54,7 +54,7 @@ func (v *Vault) NewReader(ids []age.Identity, o ReaderOptions) (*Reader, error) 
 		return nil, fmt.Errorf("read packs: %w: none was given", ErrNoIdentity)
 	}
 	if o.FrameCache <= 0 {
-		o.FrameCache = 48 << 20
+		o.FrameCache = 96 << 20
 	}
 	if o.BlockCache <= 0 {
 		o.BlockCache = 16 << 20
