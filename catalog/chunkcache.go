@@ -39,10 +39,10 @@ const (
 // writes them back in one go. A new message's chunks are asked for, added, found
 // again and counted within a short time: this makes one statement of all that.
 type chunkCache struct {
-	t     *Tx
-	index map[chunk.Ref]int32 // into rows, or missing
-	rows  []chunkRow
-	todo  int // rows to be written, at most
+	t       *Tx
+	index   map[chunk.Ref]int32 // into rows, or missing
+	rows    []chunkRow
+	unsaved int // rows to be written, at most
 }
 
 const missing = -1
@@ -87,7 +87,7 @@ func (k *chunkCache) keep(r chunkRow) (*chunkRow, error) {
 		k.rows = k.rows[:0]
 	}
 	if r.state == chunkFresh {
-		k.todo++
+		k.unsaved++
 	}
 	k.index[r.ref] = int32(len(k.rows))
 	k.rows = append(k.rows, r)
@@ -97,7 +97,7 @@ func (k *chunkCache) keep(r chunkRow) (*chunkRow, error) {
 func (k *chunkCache) touch(r *chunkRow) {
 	if r.state == chunkClean {
 		r.state = chunkDirty
-		k.todo++
+		k.unsaved++
 	}
 }
 
@@ -117,21 +117,21 @@ func (k *chunkCache) drop(r *chunkRow) error {
 // flush writes the rows in the order of their ids and enters them into chunk_at
 // in the order of its numbers: neighbours in a table cost the least.
 func (k *chunkCache) flush() error {
-	if k.todo == 0 {
+	if k.unsaved == 0 {
 		return nil
 	}
-	var todo, fresh []*chunkRow
+	var unsaved, fresh []*chunkRow
 	for i := range k.rows {
 		switch r := &k.rows[i]; r.state {
 		case chunkFresh:
 			fresh = append(fresh, r)
-			todo = append(todo, r)
+			unsaved = append(unsaved, r)
 		case chunkDirty:
-			todo = append(todo, r)
+			unsaved = append(unsaved, r)
 		}
 	}
-	slices.SortFunc(todo, func(a, b *chunkRow) int { return cmp.Compare(a.id, b.id) })
-	for _, r := range todo {
+	slices.SortFunc(unsaved, func(a, b *chunkRow) int { return cmp.Compare(a.id, b.id) })
+	for _, r := range unsaved {
 		if err := k.t.w.writeChunk(r); err != nil {
 			return err
 		}
@@ -142,10 +142,10 @@ func (k *chunkCache) flush() error {
 			return err
 		}
 	}
-	for _, r := range todo {
+	for _, r := range unsaved {
 		r.state = chunkClean
 	}
-	k.todo = 0
+	k.unsaved = 0
 	return nil
 }
 
