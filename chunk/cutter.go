@@ -158,13 +158,12 @@ func (c *Cutter) assemble(lf []byte, leaves []leaf) {
 	c.literal(lf, pos, len(lf))
 }
 
-// decodedRoom is how much the base64 leaves decode to at most. The decoder
-// writes up to two bytes too many.
+// decodedRoom is how much the base64 leaves decode to at most.
 func decodedRoom(leaves []leaf) int {
 	n := 0
 	for _, l := range leaves {
 		if l.base64 {
-			n += (l.end-l.start)/4*3 + 2
+			n += (l.end - l.start) / 4 * 3
 		}
 	}
 	return n

@@ -66,6 +66,7 @@ var homes = map[string][]string{
 	"github.com/klauspost/compress":   {"internal/vault"},
 	"github.com/minio/minio-go/v7":    {"internal/objstore/s3"},
 	"github.com/restic/chunker":       {"chunk"},
+	"github.com/segmentio/asm":        {"chunk"},
 	"github.com/urfave/cli/v2":        {"cmd/salvor"},
 	"github.com/vbauerster/mpb/v8":    {"internal/progress"},
 	"golang.org/x/sys":                {"internal/..."},
