@@ -33,12 +33,9 @@ type Part struct {
 // the like become parts too. It keeps message chunks small, whatever comes.
 const maxSkeleton = 1 << 20
 
-// keepBuffer is how much memory a Cutter keeps between messages for the LF
-// form and decoded parts.
-const keepBuffer = 1 << 20
-
-// Cutter cuts messages and parts. It keeps up to some 2 MiB of buffers from
-// one call to the next, and is not for concurrent use.
+// Cutter cuts messages and parts. Its buffers, up to twice the longest message,
+// are used again from one call to the next until Trim gives them back. It is
+// not for concurrent use.
 type Cutter struct {
 	params   Params
 	splitter splitter
@@ -76,9 +73,6 @@ func (c *Cutter) Cut(stored []byte) *Message {
 // known, with a Message that lacks Recipe, Parts and Header; they stay empty
 // when the answer is yes, which saves half of the work.
 func (c *Cutter) CutUnless(stored []byte, known func(*Message) bool) *Message {
-	if len(stored) < keepBuffer {
-		c.Trim()
-	}
 	m := &Message{StoredSize: int64(len(stored))}
 	lf, ends := ToLF(c.lf[:0], stored)
 	if len(lf) != len(stored) {
@@ -92,11 +86,14 @@ func (c *Cutter) CutUnless(stored []byte, known func(*Message) bool) *Message {
 	return m
 }
 
-// Trim gives back the memory that a long message took. What the last Cut
-// returned is not valid any more.
-func (c *Cutter) Trim() {
-	if cap(c.lf)+cap(c.decoded) > keepBuffer {
-		c.lf, c.decoded = nil, nil
+// Trim gives back the buffers that are longer than keep bytes. What the last
+// Cut returned is not valid any more.
+func (c *Cutter) Trim(keep int) {
+	if cap(c.lf) > keep {
+		c.lf = nil
+	}
+	if cap(c.decoded) > keep {
+		c.decoded = nil
 	}
 	clear(c.parts[:cap(c.parts)])
 	c.splitter.forget()

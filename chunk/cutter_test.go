@@ -269,12 +269,13 @@ func TestCutterForgetsTheMessageBefore(t *testing.T) {
 }
 
 func TestCutterGivesMemoryBack(t *testing.T) {
+	const keep = 64 << 10
 	c := newCutter(t)
-	big := bytes.Repeat([]byte("line\r\n"), 2*keepBuffer/6)
+	big := bytes.Repeat([]byte("line\r\n"), keep)
 	checkMessage(t, c.Cut(big), big)
-	c.Cut([]byte("small\r\n"))
-	if n := cap(c.lf) + cap(c.decoded); n > keepBuffer {
-		t.Errorf("keeps %d bytes after a long message", n)
+	c.Trim(keep)
+	if n := max(cap(c.lf), cap(c.decoded)); n > keep {
+		t.Errorf("keeps a buffer of %d bytes after a long message", n)
 	}
 }
 

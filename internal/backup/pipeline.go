@@ -47,17 +47,27 @@ type result struct {
 type bench struct {
 	cutter *chunk.Cutter
 	stored []byte
+	home   chan *bench // where free ones of its kind wait
+	keep   int         // the longest buffer to keep for the next message
 }
 
-// keepBuffer is the longest buffer that a bench keeps for the next message.
-const keepBuffer = 1 << 20
+// Half of the bytes of mail stand in the few messages above a megabyte. They
+// have a few benches of their own, so that not every bench grows to their size.
+const (
+	longMessage = 1 << 20
+	keepShort   = longMessage + 64<<10
+	keepLong    = 6 << 20
+	longBenches = 2
+)
 
-// trim gives back what a long message took, before its share of the budget is.
-func (b *bench) trim() {
-	b.cutter.Trim()
-	if cap(b.stored) > keepBuffer {
+// release gives back what a very long message took, before its share of the
+// budget is given back, and then the bench.
+func (b *bench) release() {
+	b.cutter.Trim(b.keep)
+	if cap(b.stored) > b.keep {
 		b.stored = nil
 	}
+	b.home <- b
 }
 
 // A piece is a part of a cut message: data chunks that the vault may lack.
@@ -91,7 +101,8 @@ type pipeline struct {
 	cancel  context.CancelCauseFunc
 	jobs    chan job
 	results chan result
-	benches chan *bench
+	short   chan *bench // for messages up to longMessage, and of unknown size
+	long    chan *bench
 	budget  *budget
 	workers sync.WaitGroup
 	kept    chan struct{} // closed when the keeper is done
@@ -102,15 +113,12 @@ func (r *run) startPipeline(ctx context.Context, packer *vault.Packer) (*pipelin
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &pipeline{r: r, ctx: ctx, cancel: cancel,
 		jobs: make(chan job, 256), results: make(chan result, r.o.Workers),
-		benches: make(chan *bench, r.o.Workers+2), budget: newBudget(memoryBudget), kept: make(chan struct{})}
+		short: make(chan *bench, r.o.Workers+2), long: make(chan *bench, longBenches),
+		budget: newBudget(memoryBudget), kept: make(chan struct{})}
 	p.keeper = &keeper{r: r, packer: packer}
-	for range cap(p.benches) {
-		c, err := chunk.NewCutter(r.change.Cutting())
-		if err != nil {
-			cancel(nil)
-			return nil, err
-		}
-		p.benches <- &bench{cutter: c}
+	if err := errors.Join(p.furnish(p.short, keepShort), p.furnish(p.long, keepLong)); err != nil {
+		cancel(nil)
+		return nil, err
 	}
 	for range r.o.Workers {
 		p.workers.Add(1)
@@ -118,6 +126,18 @@ func (r *run) startPipeline(ctx context.Context, packer *vault.Packer) (*pipelin
 	}
 	go p.keep()
 	return p, nil
+}
+
+// furnish fills home with benches.
+func (p *pipeline) furnish(home chan *bench, keep int) error {
+	for range cap(home) {
+		c, err := chunk.NewCutter(p.r.change.Cutting())
+		if err != nil {
+			return err
+		}
+		home <- &bench{cutter: c, home: home, keep: keep}
+	}
+	return nil
 }
 
 // submit is the scan's door into the pipeline.
@@ -165,8 +185,7 @@ func (p *pipeline) keep() {
 			}
 		}
 		if res.bench != nil {
-			res.bench.trim()
-			p.benches <- res.bench
+			res.bench.release()
 		}
 		p.budget.give(res.weight)
 	}
@@ -181,8 +200,12 @@ func (p *pipeline) read(j job) result {
 	}
 	// Stored bytes, LF form and decoded parts are in memory at the same time.
 	res.weight = p.budget.take(3 * max(j.msg.Size, 0))
+	free := p.short
+	if j.msg.Size > longMessage {
+		free = p.long
+	}
 	select {
-	case res.bench = <-p.benches:
+	case res.bench = <-free:
 	case <-p.ctx.Done():
 		res.err = context.Cause(p.ctx)
 		return res
