@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/mail"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
@@ -30,13 +31,22 @@ func envelope(c *catalog.Content, header []byte) {
 		case is(name, "message-id") && c.MessageID == "":
 			c.MessageID = v()
 		case is(name, "date") && c.Date == nil:
-			if t, err := mail.ParseDate(string(bytes.TrimSpace(value))); err == nil && t.Year() >= 1970 && t.Year() < 2200 {
+			if t, err := parseDate(string(bytes.TrimSpace(value))); err == nil && t.Year() >= 1970 && t.Year() < 2200 {
 				t = t.UTC()
 				c.Date = &t
 			}
 		}
 	})
 	c.To = strings.Join(to, ", ")
+}
+
+// parseDate tries first what nearly all dates look like: net/mail tries dozens
+// of forms.
+func parseDate(s string) (time.Time, error) {
+	if t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", s); err == nil {
+		return t, nil
+	}
+	return mail.ParseDate(s)
 }
 
 func is(name []byte, want string) bool { return strings.EqualFold(string(name), want) }
@@ -69,6 +79,8 @@ func fieldEnd(b []byte) int {
 	}
 }
 
+var unfold = strings.NewReplacer("\r\n", "", "\n", "", "\t", " ")
+
 var words = mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
 	enc, err := htmlindex.Get(charset)
 	if err != nil {
@@ -79,7 +91,7 @@ var words = mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (i
 
 // decodeHeader unfolds and decodes a field's value into valid UTF-8.
 func decodeHeader(value []byte) string {
-	s := strings.TrimSpace(strings.NewReplacer("\r\n", "", "\n", "", "\t", " ").Replace(string(value)))
+	s := strings.TrimSpace(unfold.Replace(string(value)))
 	if strings.Contains(s, "=?") {
 		if d, err := words.DecodeHeader(s); err == nil {
 			s = d
