@@ -20,6 +20,10 @@ func (h *History) Exclusive(ctx context.Context, purpose string, fn func(context
 	if h.Host == nil {
 		return ErrNoWriter
 	}
+	// A commit would be refused in the end; better before the work.
+	if err := h.Vault.RefuseReplica(ctx); err != nil {
+		return err
+	}
 	lease, err := h.Vault.Acquire(ctx, vault.LeaseOptions{Purpose: purpose, Host: h.Host.Host(), TTL: h.LeaseTTL})
 	if err != nil {
 		return err

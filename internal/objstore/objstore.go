@@ -22,6 +22,8 @@ type (
 	Clock = object.Clock
 	// Space is a Store that knows how much more it can hold: directories.
 	Space = object.Space
+	// Mover is a Store that can rename an object without reading it: directories.
+	Mover = object.Mover
 	// Info is what a store says about an object without reading it.
 	Info = object.Info
 	// Error is the error of every operation of a store, in one line.

@@ -17,7 +17,7 @@ func (c *checker) mark(ctx context.Context) error {
 	if c.h.Host == nil || !c.changed(ctx) {
 		return nil
 	}
-	return c.h.Exclusive(ctx, "check", func(ctx context.Context) error {
+	return c.exclusive(ctx, func(ctx context.Context) error {
 		change, err := c.h.Begin(ctx, vault.CommitPrune)
 		if err != nil {
 			return err
@@ -35,6 +35,16 @@ func (c *checker) mark(ctx context.Context) error {
 	})
 }
 
+// exclusive is the history's; a copy is not written to, and the vault that it
+// follows has marks of its own.
+func (c *checker) exclusive(ctx context.Context, fn func(context.Context) error) error {
+	err := c.h.Exclusive(ctx, "check", fn)
+	if errors.Is(err, vault.ErrReplica) {
+		return nil
+	}
+	return err
+}
+
 // replaceJournals writes a checkpoint when a journal or the last checkpoint is
 // damaged, while this host's catalog still knows what stood in it: without it
 // a lost catalog could not be rebuilt.
@@ -42,7 +52,7 @@ func (c *checker) replaceJournals(ctx context.Context) error {
 	if c.journals == 0 || c.h.Host == nil {
 		return nil
 	}
-	return c.h.Exclusive(ctx, "check", func(ctx context.Context) (err error) {
+	return c.exclusive(ctx, func(ctx context.Context) (err error) {
 		p := &pruner{h: c.h, now: c.o.Now(), report: &PruneReport{}, o: PruneOptions{CheckpointEvery: -1, Now: c.o.Now}}
 		if p.past, err = readPast(ctx, c.h); err != nil {
 			return err

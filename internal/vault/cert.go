@@ -64,10 +64,14 @@ func (w *writer) has(roles ...Role) bool {
 // again changes nothing; another thing for the same key is refused by the
 // store (a new key is made instead).
 func (v *Vault) Certify(ctx context.Context, root *RootKey, r HostRequest, roles []Role, at time.Time) error {
-	if err := v.checkRequest(root, r); err != nil {
+	err := v.checkRequest(root, r)
+	if err == nil {
+		err = v.RefuseReplica(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("certify %s: %w", r.host, err)
 	}
-	roles, err := sortRoles(roles)
+	roles, err = sortRoles(roles)
 	if err != nil {
 		return fmt.Errorf("certify %s: %w", r.host, err)
 	}
@@ -123,6 +127,9 @@ func sortRoles(roles []Role) ([]Role, error) {
 func (v *Vault) Revoke(ctx context.Context, root *RootKey, id WriterID, last uint64, at time.Time) error {
 	if root.Public() != v.config.Root {
 		return fmt.Errorf("revoke %s: %w: %s is not the root key of this vault", id, ErrNotAuthentic, root.Public())
+	}
+	if err := v.RefuseReplica(ctx); err != nil {
+		return fmt.Errorf("revoke %s: %w", id, err)
 	}
 	w := newText(revocationText)
 	w.line("vault", v.config.ID)

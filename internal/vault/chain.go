@@ -168,6 +168,9 @@ func (v *Vault) checkBase(ctx context.Context, base Head) error {
 
 // mayWrite refuses what readers would refuse, before it blocks the chain.
 func (v *Vault) mayWrite(ctx context.Context, c *Commit) error {
+	if err := v.RefuseReplica(ctx); err != nil {
+		return err
+	}
 	v.forgetWriters()
 	writer, err := v.writer(ctx, c.Writer)
 	if err != nil {

@@ -52,6 +52,17 @@ type Commit struct {
 // Head is the point in the chain that the commit makes.
 func (c *Commit) Head() Head { return Head{Vault: c.Vault, Number: c.Number, Hash: c.Hash} }
 
+// Named are the objects of one kind that the commit makes part of the vault.
+func (c *Commit) Named(kind ObjectKind) []Object {
+	switch kind {
+	case ObjectPack:
+		return c.Packs
+	case ObjectJournal:
+		return c.Journals
+	}
+	return c.Checkpoints
+}
+
 func commitName(number uint64) string {
 	return fmt.Sprintf("%s%0*d", commitsPrefix, commitDigits, number)
 }

@@ -99,13 +99,17 @@ func damagef(object, format string, args ...any) error {
 }
 
 // readError turns what a store said about reading an object into damage where
-// it is: the object is gone or too short. Everything else is passed on.
+// it is: the object is gone, too short, or lies on a bad sector. Everything
+// else is passed on.
 func readError(object string, err error) error {
 	if errors.Is(err, objstore.ErrNotExist) {
 		return &DamageError{Object: object, Offset: -1, Expected: "the object", Err: err}
 	}
 	if isShort(err) {
 		return &DamageError{Object: object, Offset: -1, Expected: "its full length", Err: err}
+	}
+	if unreadable(err) {
+		return &DamageError{Object: object, Offset: -1, Expected: "bytes that the disk gives back", Err: err}
 	}
 	return err
 }

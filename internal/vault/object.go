@@ -99,9 +99,17 @@ func (v *Vault) Objects(ctx context.Context, kind ObjectKind, yield func(Stored)
 	})
 }
 
-// Delete removes an object; nil when it is not there. Whether it may go is the
-// caller's business (docs/format.md, section "Order of deleting").
+// Delete removes an object, with what repairs put aside of it; nil when it is
+// not there. Whether it may go is the caller's business (docs/format.md,
+// section "Order of deleting").
 func (v *Vault) Delete(ctx context.Context, o Object) error {
+	asides, err := v.asides(ctx, o.Name())
+	for i := 0; err == nil && i < len(asides); i++ {
+		err = v.store.Delete(ctx, asides[i])
+	}
+	if err != nil {
+		return err
+	}
 	return v.store.Delete(ctx, o.Name())
 }
 

@@ -36,7 +36,7 @@ const (
 )
 
 // Store is an object store in a directory. It implements object.Store, Stater,
-// Clock and Space.
+// Clock, Space and Mover.
 type Store struct {
 	root  *os.Root   // for reading
 	write durable.FS // for everything that changes the directory

@@ -353,3 +353,30 @@ func randomName(rnd *rand.Rand) string {
 	}
 	return b.String()
 }
+
+// A moved object keeps its bytes, nobody's place is taken, and one that is not
+// there is said to be missing.
+func TestMove(t *testing.T) {
+	s, err := Open(t.Context(), t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a/b", "c"} {
+		if err := s.Put(t.Context(), name, []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range []struct {
+		from, to string
+		want     error
+	}{
+		{"a/b", "c", object.ErrExists}, {"a/b", "d/e/f", nil}, {"a/b", "g", object.ErrNotExist}, {"c", "../c", object.ErrName},
+	} {
+		if err := s.Move(t.Context(), m.from, m.to); !errors.Is(err, m.want) {
+			t.Errorf("move %s to %s: %v, want %v", m.from, m.to, err, m.want)
+		}
+	}
+	if b, err := s.Get(t.Context(), "d/e/f", 0, -1); err != nil || string(b) != "a/b" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}

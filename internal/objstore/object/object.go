@@ -74,6 +74,14 @@ type Space interface {
 	Free(ctx context.Context) (int64, error)
 }
 
+// Mover is a Store that gives an object another name without reading it, which
+// also does for one that cannot be read.
+type Mover interface {
+	// Move returns ErrNotExist when from is not there, and ErrExists when to
+	// is. When it returns nil the new name survives a power cut.
+	Move(ctx context.Context, from, to string) error
+}
+
 // The errors by which callers decide.
 var (
 	// ErrNotExist says that there is no such object, or on opening no such
