@@ -248,7 +248,8 @@ func (p *Packer) compress(c *compressor) {
 		}
 		err := checkData(job)
 		if err == nil {
-			job.stored, job.method, err = c.encode(buffers.get(len(job.plain)), job.plain)
+			long := len(job.chunks) == 1 && len(job.plain) > smallChunk
+			job.stored, job.method, err = c.encode(buffers.get(len(job.plain)), job.plain, long)
 		}
 		if err != nil {
 			p.cancel(err)

@@ -144,12 +144,12 @@ func TestEncode(t *testing.T) {
 	}
 	defer c.close()
 	half := append(noise(1, 200<<10), prose(1, 200<<10)...)
-	if _, method, err := c.encode(nil, half); err != nil || method != methodZstd {
+	if _, method, err := c.encode(nil, half, false); err != nil || method != methodZstd {
 		t.Errorf("half noise, half text: %s, %v", method, err)
 	}
 	var zeros [100 << 10]byte
 	binary.BigEndian.PutUint64(zeros[:], 1)
-	if out, method, err := c.encode(nil, zeros[:]); err != nil || method != methodZstd || len(out) > 100 {
+	if out, method, err := c.encode(nil, zeros[:], true); err != nil || method != methodZstd || len(out) > 100 {
 		t.Errorf("zeros: %s, %d bytes, %v", method, len(out), err)
 	}
 }
