@@ -135,7 +135,7 @@ func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
 		a.initCommand(), a.backupCommand(), a.identityCommand(),
 		a.statusCommand(), a.usersCommand(), a.lsCommand(), a.findCommand(), a.showCommand(), a.restoreCommand(),
-		a.deletionsCommand(), a.checkCommand(), a.pruneCommand(), a.forgetCommand(), a.ackCommand(),
+		a.deletionsCommand(), a.checkCommand(), a.copyCommand(), a.pruneCommand(), a.forgetCommand(), a.ackCommand(),
 		a.catalogCommand(), a.keyCommand(), a.configCommand(), a.versionCommand(),
 	}
 }

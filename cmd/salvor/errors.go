@@ -100,6 +100,8 @@ var hints = []struct {
 	{history.ErrNoWriter, "`salvor key add` lets this host write to the vault"},
 	{vault.ErrRolledBack, "the vault has lost commits that this host has seen: somebody restored or cut it. Keep a copy of both before anything else; docs/runbook.md, \"The vault was rolled back\""},
 	{vault.ErrNotAuthentic, "somebody without the vault's keys has written to it, or --vault names another vault; docs/runbook.md, \"Something is not authentic\""},
+	{vault.ErrReplica, "name the vault that it follows with --vault; where that one is lost, `salvor copy --promote --to COPY` makes the copy a vault of its own"},
+	{vault.ErrDiverged, "keep both as they are and look which one has the newer nights (`salvor status --vault ...`); docs/runbook.md, \"The copy has gone its own way\""},
 	{vault.ErrVaultExists, "use it as it is, or name another place with --vault"},
 	{objstore.ErrFull, "make room where the vault lies and run the same command again; the vault is as it was before"},
 	{objstore.ErrDenied, "look at the owner and the permissions, or at the bucket's credentials"},

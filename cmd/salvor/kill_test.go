@@ -12,8 +12,8 @@ import (
 	"salvor/internal/mailgen"
 )
 
-// TestKill kills the real binary at random moments of a backup, a restore and a
-// prune. The next command works, and in the end everything comes back.
+// TestKill kills the real binary at random moments of a backup, a restore, a
+// prune and a copy. The next command works, and in the end everything comes back.
 func TestKill(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -38,6 +38,9 @@ func TestKill(t *testing.T) {
 		kills += w.interrupt(rng, 2, pruneArgs...)
 		w.run(pruneArgs...)
 		w.run("check", "--read-data", "--quiet")
+		kills += w.interrupt(rng, 2, copyArgs(w.path("copy"))...)
+		w.run(copyArgs(w.path("copy"))...)
+		w.run("check", "--read-data", "--quiet", "--vault", w.path("copy"))
 	}
 	w.backup(source)
 	w.comesBack(corpus.Users, "last", rng, &kills)
@@ -49,6 +52,10 @@ func TestKill(t *testing.T) {
 
 func backupArgs(source string) []string {
 	return []string{"backup", "--quiet", "--no-progress", source}
+}
+
+func copyArgs(to string) []string {
+	return []string{"copy", "--quiet", "--erase-grace", "1ms", "--to", to}
 }
 
 // Retention of nothing, so that every prune has work.

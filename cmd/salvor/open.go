@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +24,8 @@ type session struct {
 	ids     *vault.Identities
 	host    *vault.HostKey // nil: this host has none
 	catalog *catalog.Catalog
+	// replica: the vault is a copy, which may be behind the one that it follows.
+	replica bool
 	// behind says why the catalog could not be brought up to the vault's head;
 	// nil when it was.
 	behind error
@@ -47,6 +51,9 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 		return nil, a.whereVault(err)
 	}
 	s := &session{vault: v, ids: ids}
+	if s.replica, err = v.IsReplica(ctx); err != nil {
+		return nil, a.whereVault(err)
+	}
 	if err := checkRoot(v.Config(), ids); err != nil {
 		return nil, a.whereVault(err)
 	}
@@ -55,7 +62,7 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 	}
 	s.host, err = vault.ReadHostKey(a.hostKeyPath(v.ID()))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, a.remember(v.ID())
+		return s, a.rememberVault(s)
 	}
 	if err != nil {
 		return nil, err
@@ -67,18 +74,31 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 	if s.vault, err = vault.Open(ctx, store, s.host.Pin()); err != nil {
 		return nil, a.whereVault(err)
 	}
-	return s, a.remember(v.ID())
+	return s, a.rememberVault(s)
+}
+
+// rememberVault notes where the vault lies, but not where a copy does.
+func (a *app) rememberVault(s *session) error {
+	if s.replica {
+		return nil
+	}
+	return a.remember(s.vault.ID())
 }
 
 // openStore opens the store that the vault's URL names.
 func (a *app) openStore(ctx context.Context, o objstore.Options) (objstore.Store, error) {
-	o.CredentialsFile = a.settings.config.CredentialsFor(a.settings.vault)
+	return a.openStoreAt(ctx, a.settings.vault, o)
+}
+
+// openStoreAt opens the store of another vault than --vault, or of that one.
+func (a *app) openStoreAt(ctx context.Context, url string, o objstore.Options) (objstore.Store, error) {
+	o.CredentialsFile = a.settings.config.CredentialsFor(url)
 	o.Waiting = func(patience time.Duration, err error) {
 		a.warn("salvor: warning: the store does not answer, trying again for up to %v: %v", patience, err)
 	}
-	store, err := objstore.Open(ctx, a.settings.vault, o)
+	store, err := objstore.Open(ctx, url, o)
 	if errors.Is(err, objstore.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: %w", a.settings.vault, vault.ErrNoVault, err)
+		return nil, fmt.Errorf("%s: %w: %w", url, vault.ErrNoVault, err)
 	}
 	return store, err
 }
@@ -112,10 +132,21 @@ func (a *app) catalogPath(id string) string {
 	return first(a.settings.catalog, filepath.Join(a.settings.data, "catalog-"+id+".db"))
 }
 
+// copyCatalogPath is where the catalog of a copy is kept, apart from that of the
+// vault that it follows, which may be ahead.
+func (a *app) copyCatalogPath(id string) string {
+	sum := sha256.Sum256([]byte(a.settings.vault))
+	return filepath.Join(a.settings.data, "catalog-"+id+"-copy-"+hex.EncodeToString(sum[:8])+".db")
+}
+
 // openCatalog opens the vault's catalog, made when it is not there: the vault
-// fills it. What this host remembers of the vault's head outlives the catalog.
+// fills it. What this host remembers of the vault's head outlives the catalog;
+// it does not hold for a copy, which has the head that was copied last.
 func (a *app) openCatalog(ctx context.Context, s *session) error {
 	path := a.catalogPath(s.vault.ID())
+	if s.replica && !a.settings.catalogNamed {
+		path = a.copyCatalogPath(s.vault.ID())
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -124,6 +155,10 @@ func (a *app) openCatalog(ctx context.Context, s *session) error {
 		return err
 	}
 	s.catalog = c
+	if s.replica {
+		a.onClose(c.Close)
+		return nil
+	}
 	a.onClose(func() error { return errors.Join(a.rememberHead(s), c.Close()) })
 	head, err := c.Head()
 	if err != nil || head.Number > 0 {
@@ -138,6 +173,9 @@ func (a *app) openWriter(ctx context.Context) (*session, error) {
 	s, err := a.openVault(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.replica {
+		return nil, a.whereVault(vault.ErrReplica)
 	}
 	if err := a.ensureHostKey(ctx, s); err != nil {
 		return nil, err

@@ -28,6 +28,14 @@ func TestS3(t *testing.T) {
 	w.run("restore", "alice", "--to", "maildir:"+w.path("back"))
 	w.same("alice", "back")
 
+	// From a bucket to a directory and to another place in a bucket.
+	for _, to := range []string{w.path("copy"), server.URL("salvor-cmd", "second")} {
+		w.run("copy", "--to", to)
+		w.run("check", "--read-data", "--vault", to)
+	}
+	w.run("copy", "--vault", w.path("copy"), "--to", server.URL("salvor-cmd", "third"))
+	w.fails(10, "bucket", "copy", "--to", server.URL("nobucket", ""))
+
 	// The keys may come from a file that the configuration names.
 	credentials := "[default]\naws_access_key_id = " + s3gw.Access + "\naws_secret_access_key = " + s3gw.Secret + "\n"
 	must(t, os.WriteFile(w.path("keys"), []byte(credentials), 0o600))

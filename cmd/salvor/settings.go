@@ -36,6 +36,7 @@ type settings struct {
 	vault        string
 	vaultNamed   bool // by flag, environment or file
 	catalog      string
+	catalogNamed bool // by flag or environment
 	identities   []string
 	named        bool   // the identities were asked for in this very command
 	command      string // prints an identity
@@ -63,6 +64,7 @@ func (a *app) readSettings(c *cli.Context) error {
 	s.vaultNamed = s.vault != ""
 	s.vault = first(s.vault, s.defaultVault)
 	s.catalog = first(c.String("catalog"), cfg.Catalog)
+	s.catalogNamed = c.String("catalog") != ""
 	// The nightly service and an operator's shell have different homes. What the
 	// configuration file names is the same for both, so the host's keys lie
 	// beside its catalog.
