@@ -11,6 +11,7 @@ const module = "salvor"
 var floors = [][]string{
 	{"internal/durable", "internal/pace"},
 	{"internal/objstore/...", "internal/progress", "internal/config"},
+	{"internal/parity"},
 	{"chunk"},
 	{"internal/vault"},
 	{"catalog"},
@@ -61,20 +62,21 @@ var clockCalls = []string{"Now", "Since", "Until", "After", "Tick", "NewTimer", 
 // homes says which packages may use which dependency. The table in
 // docs/dependencies.md gives the reasons.
 var homes = map[string][]string{
-	"filippo.io/age":                  {"internal/vault", "internal/history", "cmd/salvor"},
-	"github.com/BurntSushi/toml":      {"internal/config"},
-	"github.com/klauspost/compress":   {"internal/vault"},
-	"github.com/minio/minio-go/v7":    {"internal/objstore/s3"},
-	"github.com/restic/chunker":       {"chunk"},
-	"github.com/segmentio/asm":        {"chunk"},
-	"github.com/urfave/cli/v2":        {"cmd/salvor"},
-	"github.com/vbauerster/mpb/v8":    {"internal/progress"},
-	"golang.org/x/sys":                {"internal/..."},
-	"golang.org/x/term":               {"internal/progress", "cmd/salvor"},
-	"golang.org/x/text":               {"internal/mailstore/...", "internal/backup", "catalog", "cmd/salvor"},
-	"zombiezen.com/go/sqlite":         {"catalog"},
-	"github.com/rogpeppe/go-internal": {},
-	"pgregory.net/rapid":              {},
+	"filippo.io/age":                   {"internal/vault", "internal/history", "cmd/salvor"},
+	"github.com/BurntSushi/toml":       {"internal/config"},
+	"github.com/klauspost/compress":    {"internal/vault"},
+	"github.com/klauspost/reedsolomon": {"internal/parity"},
+	"github.com/minio/minio-go/v7":     {"internal/objstore/s3"},
+	"github.com/restic/chunker":        {"chunk"},
+	"github.com/segmentio/asm":         {"chunk"},
+	"github.com/urfave/cli/v2":         {"cmd/salvor"},
+	"github.com/vbauerster/mpb/v8":     {"internal/progress"},
+	"golang.org/x/sys":                 {"internal/..."},
+	"golang.org/x/term":                {"internal/progress", "cmd/salvor"},
+	"golang.org/x/text":                {"internal/mailstore/...", "internal/backup", "catalog", "cmd/salvor"},
+	"zombiezen.com/go/sqlite":          {"catalog"},
+	"github.com/rogpeppe/go-internal":  {},
+	"pgregory.net/rapid":               {},
 }
 
 const longestFile = 500 // lines

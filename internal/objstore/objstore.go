@@ -37,6 +37,7 @@ var (
 	ErrDenied      = object.ErrDenied
 	ErrUnavailable = object.ErrUnavailable
 	ErrFull        = object.ErrFull
+	ErrDamaged     = object.ErrDamaged
 	ErrName        = object.ErrName
 	ErrURL         = object.ErrURL
 )
@@ -50,3 +51,9 @@ const (
 
 // CheckName returns ErrName unless name can name an object.
 func CheckName(name string) error { return object.CheckName(name) }
+
+// CheckRange returns ErrName unless off and n are good for Store.Get.
+func CheckRange(off, n int64) error { return object.CheckRange(off, n) }
+
+// CheckSize returns ErrName when an object of n bytes is larger than MaxSize.
+func CheckSize(n int64) error { return object.CheckSize(n) }

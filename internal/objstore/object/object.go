@@ -96,6 +96,9 @@ var (
 	ErrUnavailable = errors.New("store is unavailable")
 	// ErrFull says that there is no space, or no quota, left.
 	ErrFull = errors.New("no space left")
+	// ErrDamaged says that the object is there, but too much of it is damaged
+	// to give it; only stores that check what they hold know that.
+	ErrDamaged = errors.New("is damaged")
 	// ErrName says that the caller's object name, range or size is no good.
 	ErrName = errors.New("invalid object name or range")
 	// ErrURL says that a store's URL is no good.
