@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -20,14 +21,17 @@ func (a *app) checkCommand() *cli.Command {
 they name is there, of the right size. --read-data reads all of them; with the
 identity at hand it also decrypts and unpacks everything.
 
+--repair --from COPY fetches what is damaged or missing from a second copy of the
+vault (salvor copy), needs no identity, and keeps the damaged bytes under damaged/.
+
 Exit code 3: something is damaged; 1: the bytes of messages are not there any more.
 The messages that cannot be restored are named.
 Those that the mail store still has are stored anew by the next backup.`,
-		UsageText: "salvor check\nsalvor check --read-data --percent 5",
-		Flags: []cli.Flag{
+		UsageText: "salvor check\nsalvor check --read-data --percent 5\nsalvor check --read-data --repair --from /mnt/usb/mail-copy",
+		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "read-data", Usage: "read the objects, and compare them with their names"},
 			&cli.StringFlag{Name: "percent", Usage: "with --read-data: read only `N` percent, chosen by chance"},
-		},
+		}, repairFlags()...),
 		Action: a.action(0, 0, a.check),
 	}
 }
@@ -43,7 +47,7 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 			return usagef("--percent needs --read-data")
 		}
 	}
-	s, err := a.openFollowed(ctx)
+	s, second, mended, err := a.openToCheck(ctx, c)
 	if errors.Is(err, history.ErrNoKey) {
 		a.warn("salvor: warning: no key is at hand: what is damaged is found, but not which messages are in it")
 		err = nil
@@ -54,12 +58,13 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 	if o.Reader, err = a.reader(s); err != nil {
 		return err
 	}
-	o.Meter = a.meter()
+	o.Meter, o.Second = a.meter(), second
 	report, err := upkeep.Check(ctx, s.history(), o)
 	a.closeDisplay()
 	if err != nil {
 		return err
 	}
+	noteMended(report, mended)
 	if a.json {
 		err = a.printJSON(report)
 	} else {
@@ -92,6 +97,10 @@ func (a *app) printCheck(r *upkeep.CheckReport, read bool) {
 		a.print("%s named by no commit; prune erases them in time", counted(r.Strays, "object"))
 	}
 	for _, d := range r.Damaged {
+		if slices.Contains(r.Repaired, d.Object) {
+			a.print("repaired: %s: %s", d.Object, d.What)
+			continue
+		}
 		a.print("damaged: %s: %s (%s)", d.Object, d.What, counted(d.Affected, "message"))
 		for _, m := range d.Messages {
 			a.print("  cannot be restored: user %s, folder %s, uid %d", clean(m.User), clean(m.Folder), m.UID)

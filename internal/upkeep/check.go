@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,9 @@ type CheckOptions struct {
 	// Percent reads only so much of the packs, chosen by chance; 0 means all.
 	Percent int
 	Reader  *vault.Reader // nil where no identity is at hand
+	// Second is another copy of the vault, from which damaged and missing
+	// objects are fetched; nil repairs nothing.
+	Second  *vault.Vault
 	Meter   progress.Meter
 	Workers int
 	Now     func() time.Time
@@ -90,7 +94,8 @@ type checker struct {
 	// verdicts says of each pack that was looked at what is wrong with it; ""
 	// when it was read and is whole.
 	verdicts map[chunk.ID]string
-	journals int // damaged journals and checkpoints
+	journals int            // damaged journals and checkpoints
+	broken   []vault.Object // whose bytes are missing or wrong
 }
 
 func (c *checker) run(ctx context.Context) error {
@@ -104,8 +109,14 @@ func (c *checker) run(ctx context.Context) error {
 		return err
 	}
 	todo, err := c.missing(ctx, past, there)
-	if err == nil && c.o.ReadData {
+	if err == nil {
+		todo, err = c.choose(todo)
+	}
+	if err == nil && len(todo) > 0 {
 		err = c.read(ctx, todo)
+	}
+	if err == nil {
+		err = c.healFrom(ctx)
 	}
 	if err != nil {
 		return err
@@ -164,12 +175,37 @@ func (c *checker) missing(ctx context.Context, past past, there map[vault.Object
 	return todo, nil
 }
 
+// choose gives the objects that are to be read: packs that are marked damaged in
+// any case, for they may have been put right, and of the others as many as were
+// asked for.
+func (c *checker) choose(todo []vault.Object) ([]vault.Object, error) {
+	percent := 0
+	switch {
+	case c.o.ReadData && c.o.Percent > 0:
+		percent = min(c.o.Percent, 100)
+	case c.o.ReadData:
+		percent = 100
+	}
+	var marked, others []vault.Object
+	for _, o := range todo {
+		p, ok, err := c.markOf(o)
+		if err != nil {
+			return nil, err
+		}
+		if ok && p.Damaged != "" {
+			marked = append(marked, o)
+		} else {
+			others = append(others, o)
+		}
+	}
+	if percent < 100 {
+		rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	}
+	return append(marked, others[:(len(others)*percent+99)/100]...), nil
+}
+
 // read reads the objects, several at a time.
 func (c *checker) read(ctx context.Context, todo []vault.Object) error {
-	if c.o.Percent > 0 && c.o.Percent < 100 {
-		rand.Shuffle(len(todo), func(i, j int) { todo[i], todo[j] = todo[j], todo[i] })
-		todo = todo[:(len(todo)*c.o.Percent+99)/100]
-	}
 	var total int64
 	for _, o := range todo {
 		total += o.Size
@@ -207,10 +243,14 @@ func (c *checker) object(ctx context.Context, o vault.Object) error {
 	var damage *vault.DamageError
 	switch {
 	case err == nil && o.Kind == vault.ObjectPack:
-		c.mu.Lock()
-		c.verdicts[o.ID] = ""
-		c.mu.Unlock()
+		if err := c.whole(o); err != nil {
+			return err
+		}
 	case err == nil:
+	case errors.Is(err, errInside):
+		if err := c.damaged(ctx, o, err.Error(), bytesInside); err != nil {
+			return err
+		}
 	case errors.As(err, &damage):
 		if err := c.damaged(ctx, o, damage.Error(), bytesWrong); err != nil {
 			return err
@@ -232,26 +272,56 @@ func (c *checker) object(ctx context.Context, o vault.Object) error {
 func (c *checker) look(ctx context.Context, o vault.Object) error {
 	if o.Kind == vault.ObjectPack && c.o.Reader != nil {
 		info, err := c.o.Reader.CheckPack(ctx, o)
-		if err != nil {
-			return err
+		if err == nil {
+			err = c.compare(ctx, info)
 		}
-		return c.compare(ctx, info)
+		var damage *vault.DamageError
+		if errors.As(err, &damage) && c.h.Vault.CheckObject(ctx, o) == nil {
+			return fmt.Errorf("%w: %w", errInside, err)
+		}
+		return err
 	}
 	return c.h.Vault.CheckObject(ctx, o)
 }
 
 const missingObject = "the object is missing"
 
+// errInside begins what is said of a pack whose bytes are the ones that were
+// stored: no other copy of it is better, and who cannot look inside cannot say
+// that it is whole.
+var errInside = errors.New("it was stored with a fault inside")
+
+// whole notes that a pack was found as it should be.
+func (c *checker) whole(o vault.Object) error {
+	p, _, err := c.markOf(o)
+	if err != nil || c.o.Reader == nil && strings.HasPrefix(p.Damaged, errInside.Error()) {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.verdicts[o.ID] = ""
+	return nil
+}
+
+// markOf gives a pack's row in the catalog, and whether there is one.
+func (c *checker) markOf(o vault.Object) (catalog.PackUse, bool, error) {
+	if o.Kind != vault.ObjectPack {
+		return catalog.PackUse{}, false, nil
+	}
+	return c.h.Catalog.Pack(o.ID)
+}
+
 type damageKind int
 
 const (
 	bytesWrong  damageKind = iota
 	bytesAbsent            // nothing in the vault can bring them back
+	bytesInside            // the right bytes, but no good inside
 )
 
 // damaged notes a damaged object with the messages that need it. Without
-// parity nothing else holds their bytes: they are lost unless the source still
-// has them.
+// parity nothing else here holds their bytes: they are lost unless the source or
+// another copy still has them.
 func (c *checker) damaged(ctx context.Context, o vault.Object, what string, kind damageKind) error {
 	d := Damage{Object: o.Name(), What: what}
 	if o.Kind == vault.ObjectPack {
@@ -273,6 +343,9 @@ func (c *checker) damaged(ctx context.Context, o vault.Object, what string, kind
 		c.journals++
 	}
 	c.report.Damaged = append(c.report.Damaged, d)
+	if kind != bytesInside {
+		c.broken = append(c.broken, o)
+	}
 	if kind == bytesAbsent && d.Affected > 0 {
 		c.report.Lost = append(c.report.Lost, d)
 	}

@@ -94,6 +94,28 @@ func (w *World) Reopen() *vault.Vault {
 	return v
 }
 
+// OpenAt opens a vault in another directory, for example a copy.
+func (w *World) OpenAt(path string) *vault.Vault {
+	w.T.Helper()
+	store, err := objdir.Open(w.T.Context(), path, objdir.Options{})
+	w.must(err)
+	v, err := vault.Open(w.T.Context(), store, vault.OpenOptions{})
+	w.must(err)
+	return v
+}
+
+// Rebuilt gives the vault with a catalog that was built from it alone.
+func (w *World) Rebuilt(v *vault.Vault, name string) *history.History {
+	w.T.Helper()
+	c, err := catalog.Open(filepath.Join(w.Dir, name), catalog.Options{})
+	w.must(err)
+	w.T.Cleanup(func() { w.must(c.Close()) })
+	h := &history.History{Vault: v, Catalog: c, Keys: w.H.Keys}
+	_, err = h.Follow(w.T.Context())
+	w.must(err)
+	return h
+}
+
 func (w *World) must(err error) {
 	w.T.Helper()
 	if err != nil {
