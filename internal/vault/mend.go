@@ -47,7 +47,9 @@ func (v *Vault) putAside(ctx context.Context, name string) error {
 
 // unreadable tells whether the medium below does not give an object's bytes:
 // that is damage to this object, not a store that is away.
-func unreadable(err error) bool { return errors.Is(err, syscall.EIO) }
+func unreadable(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, objstore.ErrDamaged)
+}
 
 // asides lists what was put aside of an object.
 func (v *Vault) asides(ctx context.Context, name string) (names []string, err error) {
