@@ -47,7 +47,7 @@ func (o *object) without(all map[int]*window, out []int) ([]byte, bool) {
 	for shard, w := range all {
 		for _, slot := range out {
 			if o.s.slot(o.turn, shard) == slot {
-				w = o.newWindow(w.from, w.to).spoil(o.shardSize(), nil)
+				w = o.newWindow(w.from, w.to).spoil(o.length(shard), nil)
 			}
 		}
 		if shard < o.data {

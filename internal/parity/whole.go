@@ -220,11 +220,6 @@ func (s *Store) undecided(ctx context.Context, op, name string, t *tally) (v val
 	if len(t.values) == 0 {
 		return v, false, false, s.fault(op, name, t.errs())
 	}
-	if len(t.values) == 1 {
-		// Nothing else was seen, and what is not seen cannot be a majority: this
-		// is the value, or will be as soon as more targets can be asked.
-		return t.values[0], true, false, nil
-	}
 	if !strings.HasPrefix(name, verdictsPrefix) {
 		var leader []byte
 		if t.count[holds] == s.Targets { // final: the leader is the same for all
@@ -234,9 +229,18 @@ func (s *Store) undecided(ctx context.Context, op, name string, t *tally) (v val
 			return v, true, settled, nil
 		}
 	}
+	if len(t.values) == 1 {
+		// Nothing else was seen, and what is not seen cannot be a majority: this
+		// is the value, or will be as soon as more targets can be asked.
+		return t.values[0], true, false, nil
+	}
+	if !s.anyAway() && t.values[1].votes+t.count[unknown]+t.count[rotten] < s.majority() {
+		// The votes that are lost for ever can have made no other value count.
+		return t.values[0], true, false, nil
+	}
 	return v, false, false, &objstore.Error{Op: op, Name: name, Store: "the targets", Kind: objstore.ErrUnavailable,
 		Err:  fmt.Errorf("two writers have met, and only the targets that are away know which one was first: %w", s.fault(op, name, t.errs())),
-		Hint: "bring all targets back; docs/runbook.md, \"A target is away\""}
+		Hint: "bring all targets back; docs/runbook.md, \"Two writers have met\""}
 }
 
 func damaged(op, name, what string) error {
