@@ -84,7 +84,7 @@ func BenchmarkRebuild(b *testing.B) {
 	m := newCutter(b).Cut(mail)
 	b.SetBytes(int64(len(mail)))
 	for b.Loop() {
-		if _, err := RebuildMessage(m.ID, m.Recipe, fetchFrom(m)); err != nil {
+		if _, err := RebuildMessage(nil, m.ID, m.Recipe, fetchFrom(m)); err != nil {
 			b.Fatal(err)
 		}
 	}

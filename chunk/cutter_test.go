@@ -11,7 +11,7 @@ import (
 
 // rebuild is what a restore does, from a Message.
 func rebuild(m *Message) ([]byte, error) {
-	lf, err := RebuildMessage(m.ID, m.Recipe, fetchFrom(m))
+	lf, err := RebuildMessage(nil, m.ID, m.Recipe, fetchFrom(m))
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +310,7 @@ func TestRebuildMessageNamesTheDamage(t *testing.T) {
 		{"another message", Sum(nil), m.Recipe, b.Data, nil, ID{}},
 		{"part not to be had", m.ID, m.Recipe, nil, errGone, ID{}},
 	} {
-		lf, err := RebuildMessage(test.id, test.rec, func(ref PartRef) ([]byte, error) {
+		lf, err := RebuildMessage(nil, test.id, test.rec, func(ref PartRef) ([]byte, error) {
 			if ref.ID == a.ID {
 				return a.Data, nil
 			}

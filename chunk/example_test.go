@@ -23,7 +23,7 @@ func Example() {
 	}
 	fmt.Println(len(message.Parts), "part,", message.Size, "bytes in wire form")
 
-	lf, err := chunk.RebuildMessage(message.ID, message.Recipe, func(ref chunk.PartRef) ([]byte, error) {
+	lf, err := chunk.RebuildMessage(nil, message.ID, message.Recipe, func(ref chunk.PartRef) ([]byte, error) {
 		data, ok := held[ref.ID]
 		if !ok {
 			return nil, fmt.Errorf("part %s is not held", ref.ID)

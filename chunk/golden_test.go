@@ -102,7 +102,7 @@ func TestStoredRecipesRebuild(t *testing.T) {
 		}
 		m := newCutter(t).Cut(mail)
 		parts := everyPart(t, mail)
-		lf, err := RebuildMessage(m.ID, recipe, func(ref PartRef) ([]byte, error) {
+		lf, err := RebuildMessage(nil, m.ID, recipe, func(ref PartRef) ([]byte, error) {
 			if data, ok := parts[ref.ID]; ok {
 				return data, nil
 			}

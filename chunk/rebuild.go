@@ -90,14 +90,15 @@ func (r *Recipe) walk(coder *base64Coder, fetch func(PartRef) ([]byte, error), y
 }
 
 // RebuildMessage gives the LF form of the message id from the bytes of its
-// message chunk and its parts, proven by the SHA-256 of its wire form. An
-// error of fetch comes back wrapped; everything else is a *DamageError.
-func RebuildMessage(id ID, recipe []byte, fetch func(PartRef) ([]byte, error)) (lf []byte, err error) {
+// message chunk and its parts, proven by the SHA-256 of its wire form. It is
+// written to dst, which may be nil, where that has room. An error of fetch
+// comes back wrapped; everything else is a *DamageError.
+func RebuildMessage(dst []byte, id ID, recipe []byte, fetch func(PartRef) ([]byte, error)) (lf []byte, err error) {
 	r, err := ParseRecipe(recipe)
 	if err != nil {
 		return nil, &DamageError{Message: id, What: "unreadable recipe", Err: err}
 	}
-	lf, err = r.Rebuild(nil, fetch)
+	lf, err = r.Rebuild(dst[:0], fetch)
 	var damage *DamageError
 	if errors.As(err, &damage) && damage.Message.IsZero() {
 		return nil, &DamageError{Message: id, Part: damage.Part, What: damage.What, Err: damage.Err}

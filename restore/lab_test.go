@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -317,6 +318,7 @@ func (a *memoryAccount) Add(ctx context.Context, d Delivery) (UID, error) {
 	}
 	// The LF form of a message and its wire form have the same wire form,
 	// unless a line of it ends in CR CR LF.
+	d.Stored, d.LF = bytes.Clone(d.Stored), bytes.Clone(d.LF)
 	a.mails[d.Mailbox] = append(a.mails[d.Mailbox], d)
 	return d.UID, nil
 }

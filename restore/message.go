@@ -8,6 +8,7 @@ import (
 
 	"salvor/catalog"
 	"salvor/chunk"
+	"salvor/internal/buffers"
 )
 
 // Chunks reads chunks out of the vault. The bytes may be shared with other
@@ -34,8 +35,16 @@ func Message(ctx context.Context, c *catalog.Catalog, chunks Chunks, e *catalog.
 // body is a message in both forms that destinations take.
 type body struct{ stored, lf []byte }
 
+// release gives the memory back for other messages.
+func (b *body) release() {
+	buffers.Put(b.lf)
+	if len(b.lf) == 0 || len(b.stored) == 0 || &b.lf[0] != &b.stored[0] {
+		buffers.Put(b.stored)
+	}
+}
+
 const (
-	keepPart    = 1 << 20  // bytes of a buffer that is kept for the next part
+	keepPart    = 4 << 20  // bytes of a buffer that is kept for the next part
 	maxPrealloc = 32 << 20 // bytes of memory that a declared size gets on trust
 )
 
@@ -52,7 +61,7 @@ func (b *builder) message(ctx context.Context, e *catalog.Entry) (*body, error) 
 		return nil, err
 	}
 	left := e.Size
-	lf, err := chunk.RebuildMessage(e.Content, recipe, func(p chunk.PartRef) ([]byte, error) {
+	lf, err := chunk.RebuildMessage(buffers.Get(int(min(e.Size, maxPrealloc))), e.Content, recipe, func(p chunk.PartRef) ([]byte, error) {
 		// A recipe that lies about sizes must not take memory before the
 		// hash gives it away. No part is longer decoded than in the message.
 		if left -= p.Size; left < 0 {
@@ -77,7 +86,8 @@ func restoreEnds(e *catalog.Entry, lf []byte) ([]byte, error) {
 	stored, sum := lf, e.Content
 	var err error
 	if e.LineEnds != chunk.EndsLF {
-		stored, err = e.LineEnds.Restore(make([]byte, 0, min(e.StoredSize, 2*int64(len(lf)))), lf)
+		room := min(e.StoredSize, 2*int64(len(lf)))
+		stored, err = e.LineEnds.Restore(buffers.Get(int(room)), lf)
 		if err != nil {
 			return nil, &chunk.DamageError{Message: e.Content, What: "line ends of the record do not fit", Err: err}
 		}

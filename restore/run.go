@@ -182,6 +182,7 @@ func (r *run) settle(ctx context.Context) error {
 		return r.failed(j)
 	}
 	r.opened = true
+	defer j.body.release()
 	return r.add(ctx, j)
 }
 

@@ -9,7 +9,7 @@ const module = "salvor"
 // lower floors only. A name ending in "/..." stands for a package and all
 // below it, which may import each other.
 var floors = [][]string{
-	{"internal/durable", "internal/pace"},
+	{"internal/buffers", "internal/durable", "internal/pace"},
 	{"internal/objstore/...", "internal/progress", "internal/config"},
 	{"internal/parity"},
 	{"chunk"},

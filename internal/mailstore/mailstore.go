@@ -177,6 +177,7 @@ type Account interface {
 	Present(ctx context.Context, mailbox string, yield func(chunk.ID) error) error
 	// Add puts a message into a mailbox that Mailbox has been called for. It
 	// returns the UID under which the message stands, 0 where there are none.
+	// The bytes of the Delivery are somebody else's when it has returned.
 	Add(ctx context.Context, d Delivery) (UID, error)
 	// Close makes everything durable.
 	Close(ctx context.Context) error

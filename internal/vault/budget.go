@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"math/bits"
 	"sync"
 )
 
@@ -44,37 +43,5 @@ func (b *budget) give(n int64) {
 	select {
 	case b.freed <- struct{}{}:
 	default:
-	}
-}
-
-// buffers keeps the memory of frames for the next ones.
-var buffers bufferPool
-
-// Buffers of 64 KiB to 2 MiB are kept, by powers of two; others are not worth
-// keeping, or too long to.
-const (
-	minBufferBits = 16
-	maxBufferBits = 21
-)
-
-type bufferPool [maxBufferBits + 1]sync.Pool
-
-// get gives an empty buffer with room for n bytes.
-func (p *bufferPool) get(n int) []byte {
-	class := max(bits.Len(uint(max(n, 1)-1)), minBufferBits)
-	if class > maxBufferBits {
-		return make([]byte, 0, n)
-	}
-	if b, ok := p[class].Get().(*[]byte); ok {
-		return (*b)[:0]
-	}
-	return make([]byte, 0, 1<<class)
-}
-
-// put keeps b for get. Nobody may use it any more.
-func (p *bufferPool) put(b []byte) {
-	class := bits.Len(uint(cap(b))) - 1
-	if class >= minBufferBits && class <= maxBufferBits {
-		p[class].Put(&b)
 	}
 }

@@ -22,8 +22,8 @@ func (r *Reader) Footer(ctx context.Context, o Object) (*PackInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := pack.read(ctx, pack.size-trailerSize, trailerSize)
-	if err != nil {
+	b := make([]byte, trailerSize)
+	if err := pack.read(ctx, b, pack.size-trailerSize); err != nil {
 		return nil, err
 	}
 	t, err := parseTrailer(b)
@@ -31,7 +31,8 @@ func (r *Reader) Footer(ctx context.Context, o Object) (*PackInfo, error) {
 	if err != nil || end < pack.start {
 		return nil, &DamageError{Object: o.Name(), Offset: pack.size - trailerSize, Expected: "a trailer", Err: err}
 	}
-	if b, err = pack.read(ctx, end, t.stored); err != nil {
+	b = make([]byte, t.stored)
+	if err := pack.read(ctx, b, end); err != nil {
 		return nil, err
 	}
 	dec, err := r.decoder()

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"salvor/chunk"
+	"salvor/internal/buffers"
 )
 
 // PackerOptions says what a Packer reports and how much of the machine it
@@ -119,7 +120,7 @@ func (p *Packer) Add(ref chunk.Ref, data []byte) error {
 	}
 	info := ChunkInfo{Kind: ref.Kind, ID: ref.ID, Size: int64(len(data))}
 	if len(data) > smallChunk {
-		return p.seal(&frameJob{plain: append(buffers.get(len(data)), data...), chunks: []ChunkInfo{info}})
+		return p.seal(&frameJob{plain: append(buffers.Get(len(data)), data...), chunks: []ChunkInfo{info}})
 	}
 	if p.open != nil && len(p.open.plain)+len(data) > solidFrame {
 		if err := p.sealOpen(); err != nil {
@@ -127,7 +128,7 @@ func (p *Packer) Add(ref chunk.Ref, data []byte) error {
 		}
 	}
 	if p.open == nil {
-		p.open = &frameJob{plain: buffers.get(solidFrame)}
+		p.open = &frameJob{plain: buffers.Get(solidFrame)}
 	}
 	info.Offset = int64(len(p.open.plain))
 	p.open.plain = append(p.open.plain, data...)
@@ -249,7 +250,7 @@ func (p *Packer) compress(c *compressor) {
 		err := checkData(job)
 		if err == nil {
 			long := len(job.chunks) == 1 && len(job.plain) > smallChunk
-			job.stored, job.method, err = c.encode(buffers.get(len(job.plain)), job.plain, long)
+			job.stored, job.method, err = c.encode(buffers.Get(len(job.plain)), job.plain, long)
 		}
 		if err != nil {
 			p.cancel(err)
@@ -321,8 +322,8 @@ func (p *Packer) writeJob(c *compressor, pack *packFile, job *frameJob) (*packFi
 	err := pack.add(FrameInfo{Plain: int64(len(job.plain)), Method: job.method, Chunks: job.chunks}, job.stored)
 	pack.after = append(pack.after, job.after...)
 	p.queue.give(int64(len(job.plain)))
-	buffers.put(job.plain)
-	buffers.put(job.stored)
+	buffers.Put(job.plain)
+	buffers.Put(job.stored)
 	return pack, err
 }
 

@@ -32,7 +32,7 @@ type packHandle struct {
 }
 
 func newPackHandle(st objstore.Store, o Object, cache *blockCache) *packHandle {
-	h := &packHandle{o: rangedObject{store: st, name: o.Name(), size: o.Size, cache: cache, span: 1}}
+	h := &packHandle{o: rangedObject{store: st, name: o.Name(), size: o.Size, cache: cache}}
 	h.src.o = &h.o
 	return h
 }
@@ -86,30 +86,28 @@ func (h *packHandle) loadEnds(ctx context.Context) error {
 	if err := h.o.load(ctx, 0, 2*blockSize); err != nil {
 		return err
 	}
-	err := h.o.load(ctx, h.o.size-ageSealed, ageSealed)
-	h.o.last = 0 // the next request is not near to this one in any useful way
-	return err
+	return h.o.load(ctx, h.o.size-ageSealed, ageSealed)
 }
 
-// read gives n bytes of the plaintext.
-func (h *packHandle) read(ctx context.Context, off, n int64) ([]byte, error) {
+// read fills b from the plaintext at off.
+func (h *packHandle) read(ctx context.Context, b []byte, off int64) error {
+	n := int64(len(b))
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if off < h.start || n < 0 || n > h.size-off {
-		return nil, &DamageError{Object: h.o.name, Offset: off, Expected: fmt.Sprintf("a plaintext of more than %d bytes", h.size)}
+	if off < h.start || n > h.size-off {
+		return &DamageError{Object: h.o.name, Offset: off, Expected: fmt.Sprintf("a plaintext of more than %d bytes", h.size)}
 	}
 	h.src.ctx, h.src.err = ctx, nil
-	b := make([]byte, n)
 	for at := int64(0); at < n; at += readPiece {
 		piece := b[at:min(at+readPiece, n)]
 		if err := h.loadPlain(ctx, off+at, int64(len(piece))); err != nil {
-			return nil, err
+			return err
 		}
 		if _, err := h.plain.ReadAt(piece, off+at); err != nil && !errors.Is(err, io.EOF) {
-			return nil, h.readError(off+at, err)
+			return h.readError(off+at, err)
 		}
 	}
-	return b, nil
+	return nil
 }
 
 // loadPlain fetches the encrypted chunks of a range of the plaintext.

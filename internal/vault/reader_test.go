@@ -102,7 +102,8 @@ func TestReadAfterFailure(t *testing.T) {
 	}
 }
 
-// Nonsense locations, as a damaged catalog could hold them, are errors.
+// Nonsense locations, as a damaged catalog could hold them, are errors, unless
+// they are other places in the frame: the message's hash shows those.
 func TestHostileLocations(t *testing.T) {
 	f := newFixture(t)
 	b := prose(1, 5000)
@@ -125,7 +126,7 @@ func TestHostileLocations(t *testing.T) {
 		if l == good {
 			continue
 		}
-		if got, err := r.Chunk(t.Context(), l, ref); err == nil && !bytes.Equal(got, b) {
+		if got, err := r.Chunk(t.Context(), l, ref); err == nil && !bytes.Equal(got, b[l.Offset:l.Offset+l.Size]) {
 			t.Fatalf("%+v gives %d bytes", l, len(got))
 		}
 	}

@@ -52,8 +52,11 @@ type rangedObject struct {
 	name  string
 	size  int64
 	cache *blockCache
-	span  int64 // blocks fetched at once, beyond what is asked for
-	last  int64 // block at which the last fetch ended; 0: none yet
+	// Blocks at which two fetches ended, the next of which would go on there:
+	// of the run of fetches that was last read on, and of the last that was
+	// somewhere else. 0: none.
+	run, jump int64
+	span      int64 // blocks fetched at once by the run, beyond what is asked for
 }
 
 // load brings a range into memory, with one request.
@@ -65,10 +68,8 @@ func (o *rangedObject) load(ctx context.Context, off, n int64) error {
 	if first == end {
 		return nil
 	}
-	o.grow(first)
 	blocks := (o.size + blockSize - 1) / blockSize
-	first, end = o.trim(first/o.span*o.span, min((end+o.span-1)/o.span*o.span, blocks))
-	o.last = end
+	_, end = o.trim(first, min(end+o.ahead(first, end), blocks))
 	return o.fetch(ctx, first, end)
 }
 
@@ -88,14 +89,23 @@ func (o *rangedObject) has(i int64) bool {
 	return ok
 }
 
-// grow doubles the span with every fetch near the one before: reading one
-// message costs its own frames, reading a user's mail few requests.
-func (o *rangedObject) grow(first int64) {
-	if near := o.last > 0 && first > o.last-maxSpan && first < o.last+maxSpan; near {
+// ahead is how many blocks to fetch beyond [first, end). It doubles with every
+// fetch that goes on where one ended: reading one message costs its own frames,
+// reading a user's mail few requests. Parts that users share lie anywhere; who
+// reads one of them in between does not end the run.
+func (o *rangedObject) ahead(first, end int64) int64 {
+	goesOn := func(from int64) bool { return from > 0 && first >= from && first <= from+1 }
+	switch {
+	case goesOn(o.run):
 		o.span = min(2*o.span, maxSpan)
-		return
+	case goesOn(o.jump):
+		o.span = 1
+	default:
+		o.jump = end
+		return 0
 	}
-	o.span = 1
+	o.run = end + o.span
+	return o.span
 }
 
 // fetch reads the blocks [first, end).
