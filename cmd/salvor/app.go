@@ -34,8 +34,9 @@ type app struct {
 	display  *progress.Display
 	closers  []func() error
 
-	command      string // "deletions confirm", for messages
-	toldIdentity bool   // this run has said already that a copy must be kept
+	command      string   // "deletions confirm", for messages
+	toldIdentity bool     // this run has said already that a copy must be kept
+	toldTroubles []string // what it has said already about targets that are away
 }
 
 // Main runs salvor with its arguments (without the program's name) and gives

@@ -62,7 +62,8 @@ func (a *app) backup(ctx context.Context, c *cli.Context) error {
 	report, err := backup.Run(ctx, s.history(), o)
 	a.closeDisplay()
 	if report != nil && (err == nil || report.Partial) {
-		if perr := a.printBackup(report, o.DryRun); perr != nil {
+		a.tellTroubles(s.vault)
+		if perr := a.printBackup(report, o.DryRun, troubleWords(s.vault)); perr != nil {
 			return errors.Join(err, perr)
 		}
 	}
@@ -73,7 +74,7 @@ func (a *app) backup(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return backupVerdict(report, missing)
+	return degradedVerdict(s.vault, report, backupVerdict(report, missing))
 }
 
 // missingUsers counts the users that have vanished from the source without a
@@ -236,12 +237,13 @@ type headWords struct {
 	Hash   chunk.ID `json:"hash"`
 }
 
-func (a *app) printBackup(r *backup.Report, dry bool) error {
+func (a *app) printBackup(r *backup.Report, dry bool, degraded []string) error {
 	if a.json {
 		return a.printJSON(struct {
 			*backup.Report
-			Head headWords `json:"head"`
-		}{r, headWords(r.Head)})
+			Head     headWords `json:"head"`
+			Degraded []string  `json:"degraded,omitempty"`
+		}{r, headWords(r.Head), degraded})
 	}
 	what := fmt.Sprintf("run %d", r.Run)
 	switch {
@@ -281,6 +283,24 @@ func (a *app) printExcluded(list []backup.Excluded) {
 			a.print("left out as %s: %s with %s", why, counted(folders[why], "folder"), counted(messages[why], "message"))
 		}
 	}
+}
+
+// degradedVerdict adds that targets of the vault are away: the run is whole,
+// but the next loss may not be survived, so somebody has to know.
+func degradedVerdict(v *vault.Vault, r *backup.Report, verdict error) error {
+	n := len(troubleWords(v))
+	if n == 0 || verdict != nil && exitCode(verdict) != exitIncomplete {
+		return verdict
+	}
+	what := "is"
+	if n > 1 {
+		what = "are"
+	}
+	if verdict != nil {
+		return fmt.Errorf("%w; and %s %s away", verdict, counted(n, "target"), what)
+	}
+	return withHint(incompletef("run %d is kept, but degraded: %s %s away", r.Run, counted(n, "target"), what),
+		"when it is back, `salvor check --repair` gives it what it has missed; docs/runbook.md, \"A target is away\"")
 }
 
 // backupVerdict is the error of a run that was made, but not clean.

@@ -21,13 +21,15 @@ func (a *app) checkCommand() *cli.Command {
 they name is there, of the right size. --read-data reads all of them; with the
 identity at hand it also decrypts and unpacks everything.
 
+--repair puts right what the parity of a vault on several targets can put right, and
+fills a target that was replaced by an empty one; it needs no identity.
 --repair --from COPY fetches what is damaged or missing from a second copy of the
 vault (salvor copy), needs no identity, and keeps the damaged bytes under damaged/.
 
 Exit code 3: something is damaged; 1: the bytes of messages are not there any more.
 The messages that cannot be restored are named.
 Those that the mail store still has are stored anew by the next backup.`,
-		UsageText: "salvor check\nsalvor check --read-data --percent 5\nsalvor check --read-data --repair --from /mnt/usb/mail-copy",
+		UsageText: "salvor check\nsalvor check --read-data --percent 5\nsalvor check --read-data --repair\nsalvor check --read-data --repair --from /mnt/usb/mail-copy",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "read-data", Usage: "read the objects, and compare them with their names"},
 			&cli.StringFlag{Name: "percent", Usage: "with --read-data: read only `N` percent, chosen by chance"},
@@ -58,13 +60,17 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 	if o.Reader, err = a.reader(s); err != nil {
 		return err
 	}
-	o.Meter, o.Second = a.meter(), second
+	o.Meter, o.Second, o.Repair = a.meter(), second, c.Bool("repair")
 	report, err := upkeep.Check(ctx, s.history(), o)
 	a.closeDisplay()
 	if err != nil {
 		return err
 	}
 	noteMended(report, mended)
+	if o.Repair && second == nil && len(s.vault.Config().Targets) == 0 && len(report.Damaged) > 0 {
+		a.warn("salvor: warning: this vault has no parity, so there is nothing here to repair it from: give a copy with --from, " +
+			"or run the next backup, which stores again what the mail store still has")
+	}
 	if a.json {
 		err = a.printJSON(report)
 	} else {

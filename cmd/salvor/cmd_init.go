@@ -24,10 +24,18 @@ func (a *app) initCommand() *cli.Command {
 not there. With --recipient the vault is encrypted to exactly those keys; the
 identity then only serves to say who may write.
 
+With --parity 4+2 the vault lies on several targets (--target, once for each:
+directories on different disks, buckets): of what it prints may be lost, nothing is
+lost. It is then opened by the URL of any of them.
+
 The first backup onto the default vault needs no init: see salvor backup --create.`,
-		UsageText: "salvor init --vault /srv/backup/mail\nsalvor init --vault 's3://mail-backup/server3?endpoint=https://s3.example.org'",
+		UsageText: "salvor init --vault /srv/backup/mail\nsalvor init --vault 's3://mail-backup/server3?endpoint=https://s3.example.org'\n" +
+			"salvor init --parity 4+2 --target /mnt/a/mail --target /mnt/b/mail --target /mnt/c/mail",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "recipient", Usage: "encrypt to `AGE` (age1...), whose identity is kept elsewhere"},
+			&cli.StringFlag{Name: "parity", Usage: "spread every object as `K+M` shards over the targets, any K of which suffice, as in 4+2"},
+			&cli.StringSliceFlag{Name: "target", Usage: "with --parity: a place for shards, a directory or s3://...; once for each `URL`"},
+			&cli.BoolFlag{Name: "single-target-parity", Usage: "accept a layout that survives rot, but not the loss of a target"},
 			&cli.BoolFlag{Name: "make-bucket", Usage: "make the vault's S3 bucket where it is not there"},
 			&cli.BoolFlag{Name: "post-quantum", Usage: "make an identity that also withstands quantum computers (needs age 1.3)"},
 		},
@@ -42,7 +50,11 @@ func (a *app) initVault(ctx context.Context, c *cli.Context) error {
 			return &codeError{err: fmt.Errorf("--recipient: %w", err), code: exitUsage, hint: "as in --recipient age1..., from `salvor identity show` or age-keygen"}
 		}
 	}
-	made, err := a.createVault(ctx, creation{recipients: recipients, postQuantum: c.Bool("post-quantum"), makeBucket: c.Bool("make-bucket")})
+	o := creation{recipients: recipients, postQuantum: c.Bool("post-quantum"), makeBucket: c.Bool("make-bucket")}
+	if err := a.readTargets(c, &o); err != nil {
+		return err
+	}
+	made, err := a.createVault(ctx, o)
 	if err != nil {
 		return err
 	}

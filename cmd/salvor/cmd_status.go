@@ -60,6 +60,7 @@ func (a *app) readStatus(ctx context.Context, c *cli.Context, s *session) (*upke
 	if words != "" {
 		o.Extra = append(o.Extra, words)
 	}
+	o.Extra = append(o.Extra, troubleWords(s.vault)...)
 	if s.behind != nil {
 		line, _ := explain(s.behind)
 		o.Extra = append(o.Extra, "the vault could not be asked: "+line)

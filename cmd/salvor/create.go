@@ -9,6 +9,7 @@ import (
 
 	"salvor/chunk"
 	"salvor/internal/objstore"
+	"salvor/internal/parity"
 	"salvor/internal/vault"
 )
 
@@ -17,6 +18,8 @@ type creation struct {
 	recipients  []string // empty: the identity's own
 	postQuantum bool     // for a new identity
 	makeBucket  bool     // where an S3 bucket is not there
+	targets     []string // URLs to spread the vault over; empty: it lies in one place
+	layout      parity.Layout
 }
 
 // created is what was made.
@@ -31,6 +34,16 @@ type created struct {
 	// may write to it.
 	Reads   bool   `json:"identity_reads"`
 	HostKey string `json:"host_key"`
+	// Parity says how the vault is spread; nil: it lies in one place.
+	Parity *createdParity `json:"parity,omitempty"`
+}
+
+// createdParity is a layout, and how many targets may be lost.
+type createdParity struct {
+	Layout         string   `json:"layout"`
+	Targets        []string `json:"targets"`
+	MayLoseReading int      `json:"may_lose_reading"`
+	MayLoseWriting int      `json:"may_lose_writing"`
 }
 
 // createVault makes a vault with an identity (the one at hand, or a new one)
@@ -45,12 +58,9 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 	if len(ids.Keys) > 0 && o.postQuantum {
 		return nil, usagef("--post-quantum is for a new identity; one is there already")
 	}
-	store, err := a.openStore(ctx, objstore.Options{Create: o.makeBucket || !strings.HasPrefix(a.settings.vault, "s3:")})
+	place, err := a.openNew(ctx, o)
 	if err != nil {
 		return nil, err
-	}
-	if err := refuseVault(ctx, store); err != nil {
-		return nil, a.whereVault(err)
 	}
 	made := &created{URL: a.settings.vault, Identity: first(a.settings.identities...)}
 	if len(ids.Keys) == 0 {
@@ -70,7 +80,7 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 	if len(recipients) == 0 {
 		recipients = ids.Recipients
 	}
-	v, err := vault.Create(ctx, store, vault.CreateOptions{Root: ids.Roots[0], Recipients: recipients, Cutting: cutting, Created: a.now()})
+	v, err := place.create(ctx, vault.CreateOptions{Root: ids.Roots[0], Recipients: recipients, Cutting: cutting, Created: a.now()})
 	if errors.Is(err, vault.ErrVaultExists) { // refuseVault has seen no config
 		return nil, withHint(a.whereVault(err), "what is left of a vault without its config: bring the object config back from a copy, or name another place")
 	}
@@ -82,8 +92,46 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 	}
 	made.Vault, made.Recipients, made.Root = v.ID(), v.Config().Recipients, v.Config().Root.String()
 	made.HostKey = a.hostKeyPath(v.ID())
+	if len(o.targets) > 0 {
+		read, write := o.layout.MayLose()
+		made.Parity = &createdParity{o.layout.String(), o.targets, read, write}
+		if err := a.rememberTargets(a.settings.vault, v.Config()); err != nil {
+			return nil, err
+		}
+	}
 	made.Reads = opens(ids, v.Config())
 	return made, a.remember(v.ID())
+}
+
+// newPlace is where a vault is to be made.
+type newPlace struct {
+	store   objstore.Store
+	layout  parity.Layout
+	targets []vault.OpenTarget // empty: in the store
+}
+
+// openNew opens it, and refuses one where there is something already.
+func (a *app) openNew(ctx context.Context, o creation) (p newPlace, err error) {
+	if len(o.targets) > 0 {
+		p.layout = o.layout
+		p.targets, err = a.openNewTargets(ctx, o)
+		return p, err
+	}
+	p.store, err = a.openStore(ctx, objstore.Options{Create: o.makeBucket || !strings.HasPrefix(a.settings.vault, "s3:")})
+	if err != nil {
+		return p, err
+	}
+	if err := refuseVault(ctx, p.store); err != nil {
+		return p, a.whereVault(err)
+	}
+	return p, nil
+}
+
+func (p newPlace) create(ctx context.Context, o vault.CreateOptions) (*vault.Vault, error) {
+	if len(p.targets) > 0 {
+		return vault.CreateSpread(ctx, o, p.layout, p.targets)
+	}
+	return vault.Create(ctx, p.store, o)
 }
 
 // refuseVault looks for a vault before an identity is made for nothing.
@@ -137,6 +185,10 @@ func (a *app) noteIdentity(id knownIdentity) error {
 // tellCreated says what was made and what to do next.
 func (a *app) tellCreated(m *created) {
 	a.say("Made the vault %s (id %s).", m.URL, m.Vault)
+	if p := m.Parity; p != nil {
+		a.say("Parity %s over %s: any %d may be lost and all can be read, any %d may be lost and backups go on.",
+			p.Layout, counted(len(p.Targets), "target"), p.MayLoseReading, p.MayLoseWriting)
+	}
 	switch {
 	case !m.Reads:
 		a.say("The identity %s says who may write to it. It does not read the backup: the identities of\n"+

@@ -50,6 +50,7 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, a.whereVault(err)
 	}
+	a.tellTroubles(v)
 	s := &session{vault: v, ids: ids}
 	if s.replica, err = v.IsReplica(ctx); err != nil {
 		return nil, a.whereVault(err)
@@ -91,7 +92,20 @@ func (a *app) openStore(ctx context.Context, o objstore.Options) (objstore.Store
 }
 
 // openStoreAt opens the store of another vault than --vault, or of that one.
+// That of a vault with parity is opened by the URL of any of its targets.
 func (a *app) openStoreAt(ctx context.Context, url string, o objstore.Options) (objstore.Store, error) {
+	store, err := a.openPlain(ctx, url, o)
+	if err != nil {
+		store = nil
+	}
+	if spread, ok, serr := a.openSpread(ctx, url, store, o); ok || serr != nil {
+		return spread, serr
+	}
+	return store, err
+}
+
+// openPlain opens one store.
+func (a *app) openPlain(ctx context.Context, url string, o objstore.Options) (objstore.Store, error) {
 	o.CredentialsFile = a.settings.config.CredentialsFor(url)
 	o.Waiting = func(patience time.Duration, err error) {
 		a.warn("salvor: warning: the store does not answer, trying again for up to %v: %v", patience, err)

@@ -22,6 +22,9 @@ import (
 type state struct {
 	// Vaults gives the id of the vault that was last seen at a URL.
 	Vaults map[string]string `json:"vaults,omitempty"`
+	// Targets gives where all targets of a vault with parity are, by the URL of
+	// any: the one that a command names may be away.
+	Targets map[string][]string `json:"targets,omitempty"`
 	// Heads gives the newest commit that this host has seen, by vault: by it a
 	// vault that was rolled back is noticed when the catalog is lost.
 	Heads map[string]headWords `json:"heads,omitempty"`
@@ -38,7 +41,7 @@ type knownIdentity struct {
 func (a *app) statePath() string { return filepath.Join(a.settings.state, "state.json") }
 
 func (a *app) readState() (*state, error) {
-	st := &state{Vaults: map[string]string{}, Heads: map[string]headWords{}}
+	st := &state{Vaults: map[string]string{}, Targets: map[string][]string{}, Heads: map[string]headWords{}}
 	b, err := os.ReadFile(a.statePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return st, nil
@@ -51,6 +54,9 @@ func (a *app) readState() (*state, error) {
 	}
 	if st.Vaults == nil {
 		st.Vaults = map[string]string{}
+	}
+	if st.Targets == nil {
+		st.Targets = map[string][]string{}
 	}
 	if st.Heads == nil {
 		st.Heads = map[string]headWords{}

@@ -59,6 +59,9 @@ type Target struct {
 	// CredentialsFile is a file in the format of ~/.aws/credentials, "" for the
 	// standard places.
 	CredentialsFile string
+	// URL is where the target of a vault with parity is now, "" for where it was
+	// when the vault was made.
+	URL string
 }
 
 // Brake holds the bounds of ordinary life: disappearance beyond them waits for
@@ -90,6 +93,14 @@ func (c *Config) KeepDeletedFor(user string) time.Duration {
 		return *u.KeepDeleted
 	}
 	return c.KeepDeleted
+}
+
+// URLFor gives the place of a target that was made at url.
+func (c *Config) URLFor(url string) string {
+	if t := c.Targets[url]; t.URL != "" {
+		return t.URL
+	}
+	return url
 }
 
 // CredentialsFor gives the file with the credentials of an object store, "" for

@@ -28,6 +28,7 @@ func TestLoadExample(t *testing.T) {
 	want.MinFreeSpace = 2e9
 	want.Users["bob@example.org"] = User{KeepDeleted: &month}
 	want.Targets["s3://mail-backup/server3"] = Target{CredentialsFile: "/etc/salvor/s3.credentials"}
+	want.Targets["/mnt/c/mail"] = Target{URL: "/media/newdisk/mail"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}

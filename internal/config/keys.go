@@ -50,6 +50,7 @@ var userKeys = map[string]func(u *User, value any) error{
 // targetKeys are the keys of [targets."URL"].
 var targetKeys = map[string]func(t *Target, value any) error{
 	"credentials-file": func(t *Target, v any) error { return setPath(&t.CredentialsFile, v) },
+	"url":              func(t *Target, v any) error { return setURL(&t.URL, v) },
 }
 
 func wrong(want string, v any) error {

@@ -146,7 +146,7 @@ func (s *Store) merge(ctx context.Context, prefix string, yield func(name string
 				lists[slot].advance()
 			}
 		}
-		if strings.HasPrefix(name, ownPrefix) {
+		if strings.HasPrefix(name, OwnPrefix) {
 			continue
 		}
 		if err := yield(name, shares); err != nil {

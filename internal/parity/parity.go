@@ -36,8 +36,9 @@ import (
 	"salvor/internal/objstore"
 )
 
-// ownPrefix is where a target keeps what is not an object of the vault's.
-const ownPrefix = "parity/"
+// OwnPrefix is where a target keeps what is not an object of the store's: no
+// object's name begins with it, and no listing shows it.
+const OwnPrefix = "parity/"
 
 // Target is one of the stores that objects are spread over.
 type Target struct {
@@ -109,6 +110,22 @@ func (s *Store) String() string {
 
 // Layout says how the store spreads objects.
 func (s *Store) Layout() Layout { return s.coder.Layout }
+
+// Target is the store of a target; nil for one that could not be opened.
+func (s *Store) Target(slot int) objstore.Store { return s.targets[slot].store }
+
+// Label names a target as Options did.
+func (s *Store) Label(slot int) string { return s.targets[slot].label }
+
+// Blank lists the targets that wait to be filled.
+func (s *Store) Blank() (slots []int) {
+	for slot, t := range s.targets {
+		if t.blank && t.store != nil {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
 
 // Trouble is a target that does not do its part.
 type Trouble struct {
@@ -206,8 +223,8 @@ func failed(errs []error) int {
 // checkName keeps objects away from the targets' own.
 func checkName(op, name string) error {
 	err := objstore.CheckName(name)
-	if err == nil && strings.HasPrefix(name, ownPrefix) {
-		err = fmt.Errorf("%w: %s is the targets' own", objstore.ErrName, ownPrefix)
+	if err == nil && strings.HasPrefix(name, OwnPrefix) {
+		err = fmt.Errorf("%w: %s is the targets' own", objstore.ErrName, OwnPrefix)
 	}
 	if err != nil {
 		return &objstore.Error{Op: op, Name: name, Store: "the targets", Err: err}

@@ -50,7 +50,7 @@ func (s *Store) putSharded(ctx context.Context, name string, body []byte) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	others, err := s.judge(ctx, name, m, errs)
+	others, err := s.judge(ctx, name, m, shares, errs)
 	switch {
 	case err != nil:
 		return err
@@ -77,21 +77,25 @@ func (s *Store) ready(name string) error {
 
 // judge looks at the targets that have other bytes under the name: how many of
 // them have a share of another object. The rest hold a damaged share of this
-// one, which is left for Scrub: a Put destroys nothing.
-func (s *Store) judge(ctx context.Context, name string, m meta, errs []error) (others int, err error) {
+// one, and get the right one now that it is known; the damaged one is put aside.
+func (s *Store) judge(ctx context.Context, name string, m meta, shares [][]byte, errs []error) (others int, err error) {
 	for slot, e := range errs {
 		if !errors.Is(e, objstore.ErrExists) {
 			continue
 		}
-		b, err := s.targets[slot].store.Get(ctx, name, 0, headerSize)
+		t := s.targets[slot]
+		b, err := t.store.Get(ctx, name, 0, -1)
+		if err == nil {
+			if h, ok := parseHeader(b); ok && h.meta != m {
+				others++
+				continue
+			}
+			err = replace(ctx, t.store, name, b, shares[slot])
+		}
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		if h, ok := parseHeader(b); err == nil && ok && h.meta != m {
-			others++
-			continue
-		}
-		errs[slot] = fmt.Errorf("%w: its share is damaged", objstore.ErrDamaged)
+		errs[slot] = t.note(err)
 	}
 	return others, nil
 }
@@ -126,7 +130,7 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 
 // asidePrefix is where a target keeps the damaged copies of an object that
 // were replaced.
-func asidePrefix(name string) string { return ownPrefix + "damaged/" + name + "." }
+func asidePrefix(name string) string { return OwnPrefix + "damaged/" + name + "." }
 
 // deleteAside deletes what was put aside of an object, and the second round of
 // a vote on its name.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"slices"
 	"sync"
 
@@ -196,14 +195,14 @@ func (r *scrubber) readAll(ctx context.Context, slot int, name string) ([]byte, 
 	t := r.s.targets[slot]
 	if r.filling(slot) {
 		b, err := t.store.Get(ctx, name, 0, -1)
-		return b, unlessMissing(err)
+		return there(b, err)
 	}
 	if err := t.up(); err != nil {
 		return nil, err
 	}
 	b, err := t.store.Get(ctx, name, 0, -1)
 	if t.note(err) == nil || canceled(err) || errors.Is(err, objstore.ErrUnavailable) || errors.Is(err, objstore.ErrNotExist) {
-		return b, unlessMissing(err)
+		return there(b, err)
 	}
 	st, ok := t.store.(objstore.Stater)
 	if !ok {
@@ -224,11 +223,15 @@ func (r *scrubber) readAll(ctx context.Context, slot int, name string) ([]byte, 
 	return whole, nil
 }
 
-func unlessMissing(err error) error {
-	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, io.EOF) {
-		return nil
+// there makes nil of what is missing, and of nothing else.
+func there(b []byte, err error) ([]byte, error) {
+	switch {
+	case errors.Is(err, objstore.ErrNotExist):
+		return nil, nil
+	case err == nil && b == nil:
+		return []byte{}, nil
 	}
-	return err
+	return b, err
 }
 
 // whole looks at the copies of an object, which are small, always by reading.

@@ -163,20 +163,23 @@ func (r *scrubber) healthy(o *object, shares [][]byte, all map[int]*window) bool
 	return true
 }
 
-// hopeless reports an object that cannot be put together.
+// hopeless reports an object that cannot be put together. It is lost when
+// there are too few shards to read any of it; else some ranges may be whole.
 func (r *scrubber) hopeless(name string, shares [][]byte, errs []error) error {
-	f := Finding{Object: name, Lost: true, What: "too few of its shards are whole to rebuild the others"}
-	there := 0
-	for slot, err := range errs {
-		switch {
-		case err != nil && !r.s.targets[slot].blank:
-			f.Lost, f.Err = false, r.s.fault("check", name, errs)
-		case shares[slot] != nil:
-			there++
+	there, away := 0, false
+	for slot, share := range shares {
+		if share != nil {
+			there += len(r.s.shards(r.s.turn(name), slot))
 		}
+		away = away || errs[slot] != nil && !r.s.targets[slot].blank
 	}
-	if there == 0 {
-		f.What = "no target has a share of it"
+	f := Finding{Object: name, What: "too many of its shards are damaged in the same places"}
+	if there < r.s.Data {
+		f.What = fmt.Sprintf("only %d of the %d shards that it needs are there", there, r.s.Data)
+		f.Lost = !away
+	}
+	if away {
+		f.Err = r.s.fault("check", name, errs)
 	}
 	return r.report(f, -1)
 }

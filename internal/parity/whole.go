@@ -35,7 +35,7 @@ import (
 // again before what it may have voted for is known: it counts as away.
 
 const (
-	verdictsPrefix = ownPrefix + "verdicts/"
+	verdictsPrefix = OwnPrefix + "verdicts/"
 	maxRounds      = 10
 )
 

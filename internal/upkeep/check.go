@@ -13,6 +13,7 @@ import (
 	"salvor/chunk"
 	"salvor/internal/history"
 	"salvor/internal/objstore"
+	"salvor/internal/parity"
 	"salvor/internal/progress"
 	"salvor/internal/vault"
 )
@@ -25,6 +26,9 @@ type CheckOptions struct {
 	// Percent reads only so much of the packs, chosen by chance; 0 means all.
 	Percent int
 	Reader  *vault.Reader // nil where no identity is at hand
+	// Repair puts right what the parity of a vault with several targets can put
+	// right, and fills targets that were replaced.
+	Repair bool
 	// Second is another copy of the vault, from which damaged and missing
 	// objects are fetched; nil repairs nothing.
 	Second  *vault.Vault
@@ -94,8 +98,9 @@ type checker struct {
 	// verdicts says of each pack that was looked at what is wrong with it; ""
 	// when it was read and is whole.
 	verdicts map[chunk.ID]string
-	journals int            // damaged journals and checkpoints
-	broken   []vault.Object // whose bytes are missing or wrong
+	journals int                       // damaged journals and checkpoints
+	broken   []vault.Object            // whose bytes are missing or wrong
+	hopeless map[string]parity.Finding // by name, what is left of them on the targets
 }
 
 func (c *checker) run(ctx context.Context) error {
@@ -104,6 +109,9 @@ func (c *checker) run(ctx context.Context) error {
 		return err
 	}
 	c.report.Objects += int64(past.commits)
+	if err := c.scrub(ctx, past); err != nil {
+		return err
+	}
 	there, err := c.list(ctx, past)
 	if err != nil {
 		return err
@@ -157,8 +165,9 @@ func (c *checker) missing(ctx context.Context, past past, there map[vault.Object
 			continue
 		}
 		size, ok := there[bare]
-		var err error
+		hopeless, err := c.unreadable(ctx, o)
 		switch {
+		case hopeless || err != nil:
 		case !ok:
 			err = c.damaged(ctx, o, missingObject, bytesAbsent)
 		case size < o.Size:

@@ -11,6 +11,7 @@ import (
 	"filippo.io/age"
 
 	"salvor/chunk"
+	"salvor/internal/parity"
 )
 
 // Bounds of Config.PackSize, in stored bytes, and what Create takes for 0.
@@ -36,6 +37,10 @@ type Config struct {
 	Recipients []string     // age recipients, all of one sort
 	Cutting    chunk.Params // how messages are cut
 	PackSize   int64        // stored bytes at which a pack is full
+	// Layout and Targets say how the vault is spread; no Targets: it lies in one
+	// store, without parity.
+	Layout  parity.Layout
+	Targets []Target
 }
 
 // AgeRecipients are the Recipients, parsed; ErrRecipients when they are
@@ -102,8 +107,28 @@ func (c Config) validate() error {
 	if c.PackSize < MinPackSize || c.PackSize > MaxPackSize {
 		return fmt.Errorf("pack size %d: want %d to %d", c.PackSize, MinPackSize, MaxPackSize)
 	}
+	if err := c.validateTargets(); err != nil {
+		return err
+	}
 	_, err := c.AgeRecipients()
 	return err
+}
+
+func (c Config) validateTargets() error {
+	if len(c.Targets) == 0 {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, t := range c.Targets {
+		if len(t.ID) != targetIDLen || checkValue(t.URL) != nil || seen[t.ID] || seen[t.URL] {
+			return fmt.Errorf("target %.100q: named twice, or not well", t.URL)
+		}
+		seen[t.ID], seen[t.URL] = true, true
+	}
+	if c.Layout.Targets != len(c.Targets) {
+		return fmt.Errorf("%w: %d targets, not %d", parity.ErrLayout, len(c.Targets), c.Layout.Targets)
+	}
+	return c.Layout.Validate()
 }
 
 func (c Config) marshal(root *RootKey) []byte {
@@ -116,6 +141,12 @@ func (c Config) marshal(root *RootKey) []byte {
 	}
 	w.line("cutting", c.Cutting.String())
 	w.line("pack-size", strconv.FormatInt(c.PackSize, 10))
+	if len(c.Targets) > 0 {
+		w.line("parity", c.Layout.String())
+	}
+	for _, t := range c.Targets {
+		w.line("target", t.ID+" "+t.URL)
+	}
 	return w.sign(root.key)
 }
 
@@ -135,6 +166,15 @@ func parseConfig(b []byte) (Config, error) {
 	}
 	cutting := t.one("cutting")
 	c.PackSize = int64(t.number("pack-size"))
+	layout, spread := t.next("parity")
+	for v, ok := t.next("target"); ok && spread; v, ok = t.next("target") {
+		var raw [targetIDLen / 2]byte
+		id, url, _ := strings.Cut(v, " ")
+		if parseHex(raw[:], id) != nil {
+			t.fail("an id and a URL in a line %q", "target")
+		}
+		c.Targets = append(c.Targets, Target{ID: id, URL: url})
+	}
 	if err := t.done(); err != nil {
 		return Config{}, err
 	}
@@ -143,6 +183,11 @@ func parseConfig(b []byte) (Config, error) {
 	}
 	if err := c.Cutting.UnmarshalText([]byte(cutting)); err != nil || c.Cutting.String() != cutting {
 		return Config{}, &DamageError{Object: configName, Offset: -1, Expected: "cutting parameters", Err: err}
+	}
+	if spread {
+		if c.Layout, err = parity.ParseLayout(layout, len(c.Targets)); err != nil {
+			return Config{}, &DamageError{Object: configName, Offset: -1, Expected: "a layout of parity", Err: err}
+		}
 	}
 	if err := c.validate(); err != nil {
 		return Config{}, &DamageError{Object: configName, Offset: -1, Expected: "usable values", Err: err}

@@ -105,6 +105,9 @@ func readError(object string, err error) error {
 	if errors.Is(err, objstore.ErrNotExist) {
 		return &DamageError{Object: object, Offset: -1, Expected: "the object", Err: err}
 	}
+	if errors.Is(err, objstore.ErrDamaged) {
+		return &DamageError{Object: object, Offset: -1, Expected: "enough of it to put it together", Err: err}
+	}
 	if isShort(err) {
 		return &DamageError{Object: object, Offset: -1, Expected: "its full length", Err: err}
 	}

@@ -39,14 +39,7 @@ type CreateOptions struct {
 // Create makes an empty vault in a store: ErrVaultExists where there is one
 // or the remains of one, ErrNotConditional where the store would overwrite.
 func Create(ctx context.Context, st objstore.Store, o CreateOptions) (*Vault, error) {
-	c := Config{ID: randomHex(vaultIDLen / 2), Version: 1, Created: o.Created.UTC(), Root: o.Root.Public(),
-		Recipients: o.Recipients, Cutting: o.Cutting, PackSize: o.PackSize}
-	if c.PackSize == 0 {
-		c.PackSize = DefaultPackSize
-	}
-	if o.Created.IsZero() {
-		c.Created = time.Now().UTC()
-	}
+	c := newConfig(o)
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
 	}
@@ -64,6 +57,18 @@ func Create(ctx context.Context, st objstore.Store, o CreateOptions) (*Vault, er
 		return nil, fmt.Errorf("create vault: %w", err)
 	}
 	return newVault(st, c)
+}
+
+func newConfig(o CreateOptions) Config {
+	c := Config{ID: randomHex(vaultIDLen / 2), Version: 1, Created: o.Created.UTC(), Root: o.Root.Public(),
+		Recipients: o.Recipients, Cutting: o.Cutting, PackSize: o.PackSize}
+	if c.PackSize == 0 {
+		c.PackSize = DefaultPackSize
+	}
+	if o.Created.IsZero() {
+		c.Created = time.Now().UTC()
+	}
+	return c
 }
 
 // refuseExisting looks for a vault, also for one that lost its config: a new
@@ -87,10 +92,12 @@ func refuseExisting(ctx context.Context, st objstore.Store) error {
 	return nil
 }
 
+const probePrefix = leasePrefix + "probe-"
+
 // proveConditional writes a probe twice with different bytes. A store that
 // accepts both would let one writer's commit replace another's.
 func proveConditional(ctx context.Context, st objstore.Store) error {
-	name := "leases/probe-" + randomHex(8)
+	name := probePrefix + randomHex(8)
 	first, second := []byte("first "+randomHex(8)), []byte("second "+randomHex(8))
 	if err := st.Put(ctx, name, first); err != nil {
 		return fmt.Errorf("write a probe: %w", err)

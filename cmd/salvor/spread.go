@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/internal/objstore"
+	"salvor/internal/parity"
+	"salvor/internal/vault"
+)
+
+// openSpread opens the vault with parity of which url names a target, or named
+// one when this host saw it last: the target itself may be away. store is what
+// lies at url, nil when it could not be opened. ok is false when url names no
+// such vault.
+func (a *app) openSpread(ctx context.Context, url string, store objstore.Store, o objstore.Options) (spread objstore.Store, ok bool, err error) {
+	st, err := a.readState()
+	if err != nil {
+		return nil, false, err
+	}
+	c, ok, err := a.spreadConfig(ctx, store)
+	if !ok && store != nil && !a.vacant(ctx, store) {
+		return nil, false, nil // a plain vault, or something that is none
+	}
+	for _, other := range st.Targets[url] {
+		if ok || ctx.Err() != nil {
+			break
+		}
+		if other == url {
+			continue
+		}
+		if store, err = a.openPlain(ctx, other, objstore.Options{}); err == nil {
+			c, ok, err = a.spreadConfig(ctx, store)
+		}
+	}
+	if !ok || ctx.Err() != nil {
+		return nil, false, ctx.Err()
+	}
+	o.Create = false // a target that is not there is away, and nothing to be made
+	if spread, err = c.Spread(ctx, a.openTargets(ctx, c, o)); err != nil {
+		return nil, true, err
+	}
+	return spread, true, a.rememberTargets(url, c)
+}
+
+func (a *app) spreadConfig(ctx context.Context, store objstore.Store) (vault.Config, bool, error) {
+	if store == nil {
+		return vault.Config{}, false, nil
+	}
+	return vault.SpreadConfig(ctx, store)
+}
+
+// vacant tells whether nothing lies in a store, as in a target that was
+// replaced.
+func (a *app) vacant(ctx context.Context, store objstore.Store) bool {
+	return vault.Vacant(ctx, store) == nil
+}
+
+// openTargets opens all targets of a vault, those on servers at the same time.
+func (a *app) openTargets(ctx context.Context, c vault.Config, o objstore.Options) []vault.OpenTarget {
+	all := make([]vault.OpenTarget, len(c.Targets))
+	var wg sync.WaitGroup
+	for i, t := range c.Targets {
+		wg.Go(func() {
+			url := a.settings.config.URLFor(t.URL)
+			all[i] = vault.OpenTarget{URL: url}
+			all[i].Store, all[i].Err = a.openPlain(ctx, url, o)
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// rememberTargets notes where the vault's other targets are, for the day on
+// which the one that is named is away.
+func (a *app) rememberTargets(url string, c vault.Config) error {
+	st, err := a.readState()
+	if err != nil {
+		return err
+	}
+	var urls []string
+	for _, t := range c.Targets {
+		urls = append(urls, a.settings.config.URLFor(t.URL))
+	}
+	changed := false
+	for _, name := range append([]string{url}, urls...) {
+		changed = changed || !slices.Equal(st.Targets[name], urls)
+		st.Targets[name] = urls
+	}
+	if !changed {
+		return nil
+	}
+	if err := a.writeState(st); err != nil {
+		a.warn("salvor: warning: %v", err) // as in remember
+	}
+	return nil
+}
+
+// tellTroubles says in a line each which targets are away.
+func (a *app) tellTroubles(v *vault.Vault) {
+	for _, t := range troubleWords(v) {
+		if !slices.Contains(a.toldTroubles, t) {
+			a.warn("salvor: warning: %s", t)
+			a.toldTroubles = append(a.toldTroubles, t)
+		}
+	}
+}
+
+// troubleWords are the lines about targets that do not do their part.
+func troubleWords(v *vault.Vault) (all []string) {
+	if v == nil {
+		return nil
+	}
+	for _, t := range v.Troubles() {
+		if t.Blank {
+			all = append(all, fmt.Sprintf("target %s is empty: if it replaces a lost one, `salvor check --repair` fills it; if not, is its disk mounted?", t.Target))
+			continue
+		}
+		all = append(all, fmt.Sprintf("target %s is away: %s", t.Target, whyAway(t.Err)))
+	}
+	return all
+}
+
+func whyAway(err error) string {
+	if errors.Is(err, vault.ErrNoVault) || errors.Is(err, objstore.ErrNotExist) {
+		return "there is no such directory or bucket"
+	}
+	line, _ := explain(err)
+	return line
+}
+
+// parityLayout reads --parity and --target; ok is false where there is none.
+func parityLayout(text string, targets []string, single bool) (l parity.Layout, ok bool, err error) {
+	if text == "" && len(targets) == 0 {
+		return l, false, nil
+	}
+	if text == "" || len(targets) == 0 {
+		return l, false, usagef("--parity and --target belong together, as in --parity 4+2 --target /mnt/a --target /mnt/b --target /mnt/c")
+	}
+	if l, err = parity.ParseLayout(text, len(targets)); err != nil {
+		return l, false, &codeError{err: fmt.Errorf("--parity: %w", err), code: exitUsage}
+	}
+	if read, _ := l.MayLose(); read == 0 && !single {
+		return l, false, &codeError{err: fmt.Errorf("--parity %s on %s survives the loss of none", l, counted(len(targets), "target")), code: exitUsage,
+			hint: "name more targets, or more parity; --single-target-parity makes it all the same, against rot alone"}
+	}
+	return l, true, nil
+}
+
+// readTargets reads the flags of init about parity. The vault goes by the name
+// of its first target unless another one is named.
+func (a *app) readTargets(c *cli.Context, o *creation) error {
+	layout, ok, err := parityLayout(c.String("parity"), c.StringSlice("target"), c.Bool("single-target-parity"))
+	if err != nil || !ok {
+		return err
+	}
+	o.layout = layout
+	for _, url := range c.StringSlice("target") {
+		if url, err = absolute(url); err != nil {
+			return usagef("--target: %w", err)
+		}
+		if slices.Contains(o.targets, url) {
+			return usagef("--target: %s is named twice", url)
+		}
+		o.targets = append(o.targets, url)
+	}
+	if !a.settings.vaultNamed {
+		a.settings.vault = o.targets[0]
+	}
+	if own, err := absolute(a.settings.vault); err != nil || !slices.Contains(o.targets, own) {
+		return usagef("--vault: %s is none of the targets; leave it out, or name one of them", a.settings.vault)
+	}
+	return nil
+}
+
+// absolute makes a target's path one that means the same everywhere.
+func absolute(url string) (string, error) {
+	if strings.HasPrefix(url, "s3:") || strings.HasPrefix(url, "file:") {
+		return url, objstore.CheckURL(url)
+	}
+	if err := objstore.CheckURL(url); err != nil {
+		return "", err
+	}
+	return filepath.Abs(url)
+}
+
+// openNewTargets opens the targets of a vault that is to be made, all of which
+// must be empty.
+func (a *app) openNewTargets(ctx context.Context, o creation) (all []vault.OpenTarget, err error) {
+	for _, url := range o.targets {
+		store, err := a.openPlain(ctx, url, objstore.Options{Create: o.makeBucket || !strings.HasPrefix(url, "s3:")})
+		if err == nil {
+			err = vault.Vacant(ctx, store)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", url, err)
+		}
+		all = append(all, vault.OpenTarget{URL: url, Store: store})
+	}
+	return all, nil
+}
