@@ -18,6 +18,9 @@ const (
 	stateReleased = "released"
 	defaultTTL    = time.Minute
 	maxBeat       = 64 << 10 // bytes
+	// lastNumber bounds the numbers of beats, so that there is always a next
+	// one: a beat every 20 seconds comes nowhere near.
+	lastNumber = 1 << 40
 )
 
 // LeaseOptions says which lease is wanted and how patiently.
@@ -188,10 +191,10 @@ func (l *Lease) lastBeat(ctx context.Context) (last objstore.Info, err error) {
 	return last, err
 }
 
-// number gives the number of a beat, 0 for a name that is none.
+// number gives the number of a beat, 0 for a name that no writer makes.
 func (l *Lease) number(name string) uint64 {
 	n, err := strconv.ParseUint(strings.TrimPrefix(name, l.series), 10, 63)
-	if err != nil || l.beat(n) != name {
+	if err != nil || n > lastNumber || l.beat(n) != name {
 		return 0
 	}
 	return n

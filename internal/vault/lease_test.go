@@ -205,3 +205,27 @@ func TestLeaseOfNonsense(t *testing.T) {
 		t.Error("a purpose released the lease")
 	}
 }
+
+// A beat with the highest number that there is, from whomever, stops nobody:
+// night after night the lease is taken and kept.
+func TestLeaseAfterTheLastNumber(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.store.set("leases/writer/09223372036854775807", newHolder(LeaseOptions{Host: "far"}).marshal(f.v.ID(), 1, stateHeld))
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*ttl)
+		l, err := f.v.Acquire(ctx, LeaseOptions{TTL: ttl})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-l.Lost():
+			t.Error("lost")
+		case <-time.After(ttl):
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
