@@ -106,7 +106,7 @@ func (a *app) openStoreAt(ctx context.Context, url string, o objstore.Options) (
 
 // openPlain opens one store.
 func (a *app) openPlain(ctx context.Context, url string, o objstore.Options) (objstore.Store, error) {
-	o.CredentialsFile = a.settings.config.CredentialsFor(url)
+	o.CredentialsFile = first(o.CredentialsFile, a.settings.config.CredentialsFor(url))
 	o.Waiting = func(patience time.Duration, err error) {
 		a.warn("salvor: warning: the store does not answer, trying again for up to %v: %v", patience, err)
 	}

@@ -71,7 +71,9 @@ func (a *app) openTargets(ctx context.Context, c vault.Config, o objstore.Option
 		wg.Go(func() {
 			url := a.settings.config.URLFor(t.URL)
 			all[i] = vault.OpenTarget{URL: url}
-			all[i].Store, all[i].Err = a.openPlain(ctx, url, o)
+			own := o
+			own.CredentialsFile = a.settings.config.CredentialsFor(t.URL)
+			all[i].Store, all[i].Err = a.openPlain(ctx, url, own)
 		})
 	}
 	wg.Wait()

@@ -195,7 +195,7 @@ func TestTargetThatLies(t *testing.T) {
 	b.put("packs/x", body)
 	other := bytes.Clone(body)
 	other[70000] ^= 1
-	shares, err := b.encode("packs/x", other)
+	shares, err := b.encode("packs/x", b.coder.meta(other), other)
 	if err != nil {
 		t.Fatal(err)
 	}

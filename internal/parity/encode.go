@@ -28,11 +28,10 @@ func (c *coder) meta(body []byte) meta {
 	return meta{data: c.Data, parity: c.Parity, size: int64(len(body)), block: BlockSize, sum: sha256.Sum256(body)}
 }
 
-// encode gives the shares of an object, by target; nil for a target that gets
+// encode gives the shares of an object with meta m, by target; nil for a target that gets
 // none. They take the object's size times total/Data, and nothing else does:
 // parity is computed where it will lie.
-func (c *coder) encode(name string, body []byte) ([][]byte, error) {
-	m := c.meta(body)
+func (c *coder) encode(name string, m meta, body []byte) ([][]byte, error) {
 	turn := c.turn(name)
 	shares := make([][]byte, c.Targets)
 	at := make([][]byte, c.total()) // where each shard lies

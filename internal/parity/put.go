@@ -36,11 +36,11 @@ func (s *Store) putSharded(ctx context.Context, name string, body []byte) error 
 	if err := s.ready(name); err != nil {
 		return err
 	}
-	shares, err := s.encode(name, body)
+	m := s.coder.meta(body)
+	shares, err := s.encode(name, m, body)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", name, err)
 	}
-	m := s.coder.meta(body)
 	errs := s.each(func(slot int, t *target) error {
 		if shares[slot] == nil {
 			return nil

@@ -34,7 +34,7 @@ func (r *scrubber) sharded(ctx context.Context, l listed) (int64, error) {
 	if err != nil || r.o.Fits != nil && !r.o.Fits(l.name, body) {
 		return read, r.hopeless(l.name, shares, errs)
 	}
-	want, err := r.s.encode(l.name, body)
+	want, err := r.s.encode(l.name, o.meta, body)
 	if err != nil {
 		return read, err
 	}
