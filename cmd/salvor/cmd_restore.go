@@ -66,7 +66,7 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Catalog, o.Chunks = s.catalog, chunks{reader}
+	o.Catalog, o.Chunks = s.catalog, s.history().Chunks(reader)
 	user := c.Args().First()
 	if o.Destination, err = stores.OpenDestination(o.To, stores.Options{User: user}); err != nil {
 		return storeError(err)

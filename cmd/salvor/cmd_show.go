@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"salvor/catalog"
-	"salvor/chunk"
 	"salvor/internal/retention"
 	"salvor/internal/vault"
 	"salvor/restore"
@@ -85,7 +84,7 @@ func (a *app) readMessage(ctx context.Context, s *session, e *catalog.Entry) ([]
 	if err != nil {
 		return nil, err
 	}
-	return restore.Message(ctx, s.catalog, chunks{reader}, e)
+	return restore.Message(ctx, s.catalog, s.history().Chunks(reader), e)
 }
 
 // mustRead gives what reads packs, or says that the identity is missing.
@@ -98,15 +97,6 @@ func (a *app) mustRead(s *session) (*vault.Reader, error) {
 		return nil, a.whereVault(fmt.Errorf("%w: the identity given belongs to another vault", vault.ErrNoIdentity))
 	}
 	return a.reader(s)
-}
-
-// chunks lets restore read from a vault: the catalog's and the vault's words
-// for a place are the same, but neither package knows the other.
-type chunks struct{ *vault.Reader }
-
-// Chunk implements restore.Chunks.
-func (c chunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
-	return c.Reader.Chunk(ctx, vault.Location(at), ref)
 }
 
 func parseUID(text string) (uint32, error) {

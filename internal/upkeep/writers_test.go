@@ -2,7 +2,10 @@ package upkeep_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,7 +149,7 @@ func readAll(t *testing.T, w *world.World, before func()) (n int) {
 	root := filepath.Join(t.TempDir(), "back")
 	to, err := stores.OpenDestination("maildir:"+root+"/%u", stores.Options{})
 	must(t, err)
-	o := restore.Options{Catalog: w.H.Catalog, Chunks: slowChunks{chunks{reader}, before}, Destination: to, Workers: 1, Users: 1}
+	o := restore.Options{Catalog: w.H.Catalog, Chunks: slowChunks{w.H.Chunks(reader), before}, Destination: to, Workers: 1, Users: 1}
 	must(t, restore.All(t.Context(), []string{"ann"}, o, func(r *restore.Report, err error) {
 		must(t, err)
 		n += r.Messages
@@ -158,7 +161,7 @@ func readAll(t *testing.T, w *world.World, before func()) (n int) {
 }
 
 type slowChunks struct {
-	chunks
+	*history.Chunks
 	before func()
 }
 
@@ -166,7 +169,7 @@ func (c slowChunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Re
 	if c.before != nil {
 		c.before()
 	}
-	return c.chunks.Chunk(ctx, at, ref)
+	return c.Chunks.Chunk(ctx, at, ref)
 }
 
 // A host is suspended in the middle of its run, and wakes up days later.
@@ -330,6 +333,38 @@ func TestPruneBesideARestore(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	checkClean(t, w)
+}
+
+// A restore that runs for longer than the grace finds what was packed anew.
+func TestRestoreOutlivesTheGrace(t *testing.T) {
+	w := world.New(t)
+	w.Policy.Erase = 24 * time.Hour
+	var paths []string
+	for n := range 30 { // more than readers remember
+		noise := make([]byte, 150_000)
+		rand.NewChaCha8([32]byte{byte(n)}).Read(noise)
+		paths = append(paths, w.Deliver("ann", "INBOX", w.Message(fmt.Sprint(n))+hex.EncodeToString(noise)))
+	}
+	w.Backup()
+	w.Remove(paths[:10]...)
+	w.Night()
+	w.Night()
+	w.Sleep(8 * 24 * time.Hour)
+	w.Backup()
+	chunks := 0
+	n := readAll(t, w, func() {
+		if chunks++; chunks != 3 {
+			return
+		}
+		w.Prune()
+		w.Sleep(25 * time.Hour)
+		if r := w.Prune(); r.Erased == 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+	if n != 20 {
+		t.Errorf("%d messages", n)
+	}
 }
 
 // Two hosts whose clocks differ by minutes take turns. Neither doubts the time,
