@@ -1,12 +1,18 @@
 package upkeep_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"salvor/catalog"
+	"salvor/internal/objstore"
+	"salvor/internal/objstore/faulty"
 	"salvor/internal/testenv/world"
 	"salvor/internal/upkeep"
 	"salvor/internal/vault"
@@ -122,4 +128,123 @@ func TestMendChain(t *testing.T) {
 	if len(again) > 0 || err != nil {
 		t.Errorf("mended again: %v, %v", again, err)
 	}
+}
+
+// Every call of a repair fails once, before or after it took effect: the next
+// repair puts everything right, and the damaged bytes are never thrown away.
+func TestEveryCallOfARepairFailsOnce(t *testing.T) {
+	var store *faulty.Store
+	w := world.NewIn(t, t.TempDir(), func(s objstore.Store) objstore.Store {
+		store = faulty.New(s)
+		return store
+	})
+	w.H.LeaseTTL = 20 * time.Millisecond
+	for range 2 {
+		w.Fill("ann", "INBOX", 3)
+		w.Night()
+	}
+	second, _ := secondCopy(t, w)
+	pack, journal := glob(t, w.VaultDir, "packs/*/*")[0], glob(t, w.VaultDir, "journals/*")[0]
+	for _, fault := range []faulty.Fault{
+		{Effect: faulty.FailBefore, Op: faulty.Put}, {Effect: faulty.FailAfter, Op: faulty.Put},
+		{Effect: faulty.FailBefore, Op: faulty.Delete}, {Effect: faulty.FailAfter, Op: faulty.Delete},
+		{Effect: faulty.FailBefore, Op: faulty.Get}, {Effect: faulty.FailBefore, Op: faulty.List},
+	} {
+		for met := 1; met > 0; fault.Nth++ {
+			spoil(t, pack)
+			bad, err := os.ReadFile(pack)
+			must(t, err)
+			must(t, os.Remove(journal))
+			store.Set(fault)
+			repairUnlocked(t, w, second)
+			met = store.Met()
+			store.Set()
+			must(t, repairUnlocked(t, w, second))
+			checkClean(t, w)
+			kept := glob(t, w.VaultDir, "damaged/packs/*/*")
+			if len(kept) != 1 {
+				t.Fatalf("%+v: kept %v", fault, kept)
+			}
+			if b, err := os.ReadFile(kept[0]); err != nil || string(b) != string(bad) {
+				t.Fatalf("%+v: what is kept are not the damaged bytes, %v", fault, err)
+			}
+			must(t, os.Remove(kept[0]))
+			if _, err := w.H.Follow(t.Context()); err != nil || marked(t, w) > 0 {
+				t.Fatalf("%+v: %d packs are marked, %v", fault, marked(t, w), err)
+			}
+		}
+	}
+}
+
+// repairUnlocked repairs, while a lease that could not be released runs out.
+func repairUnlocked(t *testing.T, w *world.World, second *vault.Vault) (err error) {
+	t.Helper()
+	for range 100 {
+		_, err = upkeep.Check(t.Context(), w.H, upkeep.CheckOptions{ReadData: true, Second: second})
+		if !errors.Is(err, vault.ErrLocked) {
+			return err
+		}
+		time.Sleep(w.H.LeaseTTL)
+	}
+	return err
+}
+
+// sector is a store of which one object lies on a bad sector, until it is moved
+// out of the way.
+type sector struct {
+	objstore.Store
+	bad string
+}
+
+func (s *sector) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	if name == s.bad {
+		return nil, &objstore.Error{Op: "get", Name: name, Err: syscall.EIO}
+	}
+	return s.Store.Get(ctx, name, off, n)
+}
+
+func (s *sector) Put(ctx context.Context, name string, b []byte) error {
+	if name == s.bad { // what is there is compared first
+		return &objstore.Error{Op: "put", Name: name, Err: syscall.EIO}
+	}
+	return s.Store.Put(ctx, name, b)
+}
+
+func (s *sector) Move(ctx context.Context, from, to string) error {
+	if from == s.bad {
+		s.bad = ""
+	}
+	return s.Store.(objstore.Mover).Move(ctx, from, to)
+}
+
+func (s *sector) Now(ctx context.Context) (time.Time, error) {
+	return s.Store.(objstore.Clock).Now(ctx)
+}
+
+// A bad sector is damage to one object, and no end of the check; the file is
+// moved aside without being read.
+func TestBadSector(t *testing.T) {
+	disk := &sector{}
+	w := world.NewIn(t, t.TempDir(), func(s objstore.Store) objstore.Store {
+		disk.Store = s
+		return disk
+	})
+	for range 2 {
+		w.Fill("ann", "INBOX", 3)
+		w.Night()
+	}
+	second, _ := secondCopy(t, w)
+	pack := glob(t, w.VaultDir, "packs/*/*")[0]
+	disk.bad = "packs/" + filepath.Base(filepath.Dir(pack)) + "/" + filepath.Base(pack)
+	r, err := upkeep.Check(t.Context(), w.H, upkeep.CheckOptions{ReadData: true})
+	must(t, err)
+	if len(r.Damaged) != 1 || r.Damaged[0].Affected != 3 {
+		t.Errorf("%+v", r)
+	}
+	r, err = upkeep.Check(t.Context(), w.H, upkeep.CheckOptions{ReadData: true, Second: second})
+	must(t, err)
+	if len(r.Repaired) != 1 || disk.bad != "" || marked(t, w) != 0 {
+		t.Errorf("%+v, %d packs are marked", r, marked(t, w))
+	}
+	checkClean(t, w)
 }
