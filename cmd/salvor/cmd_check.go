@@ -32,7 +32,7 @@ Those that the mail store still has are stored anew by the next backup.`,
 		UsageText: "salvor check\nsalvor check --read-data --percent 5\nsalvor check --read-data --repair\nsalvor check --read-data --repair --from /mnt/usb/mail-copy",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "read-data", Usage: "read the objects, and compare them with their names"},
-			&cli.StringFlag{Name: "percent", Usage: "with --read-data: read only `N` percent, chosen by chance"},
+			&cli.StringFlag{Name: "percent", Usage: "with --read-data: read only `N` percent, the next ones each time"},
 		}, repairFlags()...),
 		Action: a.action(0, 0, a.check),
 	}
@@ -61,10 +61,19 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	o.Meter, o.Second, o.Repair = a.meter(), second, c.Bool("repair")
+	if o.Part, err = a.nextPart(s.vault.ID()); err != nil {
+		return err
+	}
 	report, err := upkeep.Check(ctx, s.history(), o)
 	a.closeDisplay()
 	if err != nil {
 		return err
+	}
+	if parts := upkeep.Parts(o.Percent); parts > 1 {
+		a.say("salvor: read part %d of %d; after %d such checks everything was read", o.Part%parts+1, parts, parts)
+		if err := a.readPart(s.vault.ID(), o.Part); err != nil {
+			a.warn("salvor: warning: %v", err) // the next check reads the same part
+		}
 	}
 	noteMended(report, mended)
 	if o.Repair && second == nil && len(s.vault.Config().Targets) == 0 && len(report.Damaged) > 0 {

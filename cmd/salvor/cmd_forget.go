@@ -57,6 +57,7 @@ func (a *app) forget(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	a.tellUnerased(s.vault)
 	if a.json {
 		return a.printJSON(r)
 	}

@@ -54,6 +54,7 @@ func (a *app) prune(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	a.tellUnerased(s.vault)
 	if err := a.printPrune(report); err != nil {
 		return err
 	}

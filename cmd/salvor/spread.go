@@ -115,6 +115,15 @@ func (a *app) tellTroubles(v *vault.Vault) {
 	}
 }
 
+// tellUnerased says where something that was to be erased still lies.
+func (a *app) tellUnerased(v *vault.Vault) {
+	for _, t := range v.Troubles() {
+		if !t.Blank {
+			a.warn("salvor: warning: target %s was away: its part of what was erased goes with the first prune more than a day after it is back", t.Target)
+		}
+	}
+}
+
 // troubleWords are the lines about targets that do not do their part.
 func troubleWords(v *vault.Vault) (all []string) {
 	if v == nil {

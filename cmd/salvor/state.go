@@ -28,6 +28,9 @@ type state struct {
 	// Heads gives the newest commit that this host has seen, by vault: by it a
 	// vault that was rolled back is noticed when the catalog is lost.
 	Heads map[string]headWords `json:"heads,omitempty"`
+	// Checks says which part of a vault was read last by check --percent, so that
+	// the next one reads the next part.
+	Checks map[string]int `json:"checks,omitempty"`
 	// Identities are those that salvor has made here or had confirmed.
 	Identities []knownIdentity `json:"identities,omitempty"`
 }
@@ -118,6 +121,28 @@ func (a *app) checkKnownHead(ctx context.Context, s *session) error {
 		return nil
 	}
 	return a.hasCommit(ctx, s.vault, vault.Head(known))
+}
+
+// nextPart is the part of a vault that a check with --percent reads now.
+func (a *app) nextPart(id string) (int, error) {
+	st, err := a.readState()
+	if err != nil {
+		return 0, err
+	}
+	return st.Checks[id] + 1, nil
+}
+
+// readPart notes that it was read to its end.
+func (a *app) readPart(id string, part int) error {
+	st, err := a.readState()
+	if err != nil {
+		return err
+	}
+	if st.Checks == nil {
+		st.Checks = map[string]int{}
+	}
+	st.Checks[id] = part
+	return a.writeState(st)
 }
 
 // hasCommit is ErrRolledBack unless the vault has this commit.

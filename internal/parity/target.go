@@ -31,12 +31,22 @@ func newTarget(o Target, retry time.Duration) *target {
 			t.away = objstore.ErrUnavailable
 		}
 		t.first = t.away
+		t.away = awayError{t.away}
 	}
 	if o.Blank && t.away == nil {
 		t.away = fmt.Errorf("%w: it is empty and waits to be filled (salvor check --repair)", objstore.ErrUnavailable)
 	}
 	return t
 }
+
+// awayError is that of a target that could not be opened. Why (the directory
+// does not exist, say) must not be taken for the answer to another question.
+type awayError struct{ cause error }
+
+func (e awayError) Error() string { return brief(e.cause).Error() }
+
+// Is makes it ErrUnavailable.
+func (e awayError) Is(target error) bool { return target == objstore.ErrUnavailable }
 
 // up says why the target is not to be used now; nil when it is.
 func (t *target) up() error {

@@ -2,9 +2,9 @@ package upkeep
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -23,9 +23,11 @@ type CheckOptions struct {
 	// ReadData reads every object and compares it with its name; with a Reader
 	// also everything inside the packs.
 	ReadData bool
-	// Percent reads only so much of the packs, chosen by chance; 0 means all.
-	Percent int
-	Reader  *vault.Reader // nil where no identity is at hand
+	// Percent reads only about so much of the objects; 0 means all. Which ones
+	// follows from their hash and Part: who counts Part up from check to check has
+	// read everything after Parts(Percent) of them.
+	Percent, Part int
+	Reader        *vault.Reader // nil where no identity is at hand
 	// Repair puts right what the parity of a vault with several targets can put
 	// right, and fills targets that were replaced.
 	Repair bool
@@ -184,33 +186,33 @@ func (c *checker) missing(ctx context.Context, past past, there map[vault.Object
 	return todo, nil
 }
 
-// choose gives the objects that are to be read: packs that are marked damaged in
-// any case, for they may have been put right, and of the others as many as were
-// asked for.
-func (c *checker) choose(todo []vault.Object) ([]vault.Object, error) {
-	percent := 0
-	switch {
-	case c.o.ReadData && c.o.Percent > 0:
-		percent = min(c.o.Percent, 100)
-	case c.o.ReadData:
-		percent = 100
+// Parts is in how many parts a vault is read with a Percent.
+func Parts(percent int) int {
+	if percent <= 0 || percent >= 100 {
+		return 1
 	}
-	var marked, others []vault.Object
+	return (99 + percent) / percent
+}
+
+// due tells whether an object is in the part that is to be read.
+func (c *checker) due(o vault.Object) bool {
+	return c.o.ReadData && int(binary.BigEndian.Uint32(o.ID[:]))%Parts(c.o.Percent) == c.o.Part%Parts(c.o.Percent)
+}
+
+// choose gives the objects that are to be read: packs that are marked damaged in
+// any case, for they may have been put right, and those that are due.
+func (c *checker) choose(todo []vault.Object) ([]vault.Object, error) {
+	var chosen []vault.Object
 	for _, o := range todo {
 		p, ok, err := c.markOf(o)
 		if err != nil {
 			return nil, err
 		}
-		if ok && p.Damaged != "" {
-			marked = append(marked, o)
-		} else {
-			others = append(others, o)
+		if c.due(o) || ok && p.Damaged != "" {
+			chosen = append(chosen, o)
 		}
 	}
-	if percent < 100 {
-		rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	}
-	return append(marked, others[:(len(others)*percent+99)/100]...), nil
+	return chosen, nil
 }
 
 // read reads the objects, several at a time.

@@ -2,7 +2,6 @@ package upkeep
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -16,13 +15,10 @@ import (
 // of the check, which names the messages.
 func (c *checker) scrub(ctx context.Context, past past) error {
 	c.hopeless = map[string]parity.Finding{}
-	o := vault.ScrubOptions{Repair: c.o.Repair, Named: func(o vault.Object) bool {
+	o := vault.ScrubOptions{Repair: c.o.Repair, Deep: c.due, Named: func(o vault.Object) bool {
 		_, waits := past.waiting[vault.Object{Kind: o.Kind, ID: o.ID}]
 		return past.named(o) && !waits
 	}}
-	if c.o.ReadData {
-		o.Deep = func(vault.Object) bool { return c.o.Percent == 0 || rand.IntN(100) < c.o.Percent }
-	}
 	c.o.Meter.Stage("scrub")
 	var mu sync.Mutex
 	o.Done = func(bytes int64) {
