@@ -59,6 +59,10 @@ type Location struct {
 // condemned packs are found as long as the pack is there.
 func (q queries) Locate(ref chunk.Ref) (l Location, ok bool, err error) {
 	err = q.look("locate chunk in catalog", func(c *conn) error {
+		if c.cache == nil {
+			l, ok, err = c.locate(ref)
+			return err
+		}
 		k, found, err := c.chunk(ref)
 		if err != nil || !found {
 			return err
@@ -67,6 +71,32 @@ func (q queries) Locate(ref chunk.Ref) (l Location, ok bool, err error) {
 		return err
 	})
 	return l, ok, err
+}
+
+// locate is readChunk and location in one statement: a restore asks for every
+// part of every message.
+func (c *conn) locate(ref chunk.Ref) (l Location, found bool, err error) {
+	head, tail := splitID(ref.ID)
+	for place := head; ; place++ {
+		lost := false
+		taken, err := c.prep(`SELECT k.kind = ? AND k.head = ? AND k.tail = ?, p.id IS NULL,
+			p.hash, p.size, f.offset, f.stored, f.plain, f.method, k.offset, k.size
+			FROM chunk_at a CROSS JOIN chunk k ON k.id = a.id
+			LEFT JOIN frame f ON f.id = k.frame LEFT JOIN pack p ON p.id = f.pack WHERE a.place = ?`).
+			int(int64(ref.Kind)).int(head).blob(tail).int(place).
+			one(func(r row) {
+				if found, lost = r.bool(0), r.bool(1); found && !lost {
+					l = Location{Pack: r.id(2), PackSize: r.int(3), FrameOffset: r.int(4), FrameStored: r.int(5),
+						FramePlain: r.int(6), Method: r.text(7), Offset: r.int(8), Size: r.int(9)}
+				}
+			})
+		if err == nil && found && lost {
+			err = fmt.Errorf("%w: %s lies in no frame", ErrDamaged, ref)
+		}
+		if err != nil || found || !taken {
+			return l, found, err
+		}
+	}
 }
 
 func (c *conn) location(k chunkRow) (l Location, ok bool, err error) {

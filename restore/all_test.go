@@ -182,14 +182,14 @@ func TestMemoryBound(t *testing.T) {
 	var held, most atomic.Int64
 	var e *engine
 	inner := o.Chunks
-	o.Chunks = chunksFunc(func(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
+	o.Chunks = chunksFunc(func(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
 		e.budget.mu.Lock()
 		held.Store(e.budget.size - e.budget.free)
 		e.budget.mu.Unlock()
 		if h := held.Load(); h > most.Load() {
 			most.Store(h)
 		}
-		return inner.Chunk(ctx, at, ref)
+		return inner.Chunk(ctx, at, ref, room)
 	})
 	e = newEngine(o)
 	defer e.close()

@@ -206,10 +206,10 @@ func TestWrongIdentity(t *testing.T) {
 }
 
 // chunksFunc makes a function Chunks.
-type chunksFunc func(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error)
+type chunksFunc func(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error)
 
-func (f chunksFunc) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
-	return f(ctx, at, ref)
+func (f chunksFunc) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
+	return f(ctx, at, ref, room)
 }
 
 // A vault that goes away in the middle ends the restore; the next one
@@ -221,13 +221,13 @@ func TestVaultGoesAway(t *testing.T) {
 	inner := o.Chunks
 	reads := make(chan int, 1)
 	reads <- 0
-	o.Chunks = chunksFunc(func(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
+	o.Chunks = chunksFunc(func(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
 		n := <-reads
 		reads <- n + 1
 		if n > 20 {
 			return nil, fmt.Errorf("get %s: %w", at.Pack, objstore.ErrUnavailable)
 		}
-		return inner.Chunk(ctx, at, ref)
+		return inner.Chunk(ctx, at, ref, room)
 	})
 	r, err := User(t.Context(), "u", o)
 	if !errors.Is(err, objstore.ErrUnavailable) || r.Messages == 0 || r.Failed != 0 {
@@ -250,11 +250,11 @@ func TestMovedChunk(t *testing.T) {
 	l, texts := threePacks(t)
 	o := l.options(newMemory())
 	inner := o.Chunks
-	o.Chunks = chunksFunc(func(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
+	o.Chunks = chunksFunc(func(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
 		if ref.Kind == chunk.KindMessage && at == (catalog.Location{Pack: chunk.ID{1}}) {
 			return nil, errors.New("erased")
 		}
-		return inner.Chunk(ctx, at, ref)
+		return inner.Chunk(ctx, at, ref, room)
 	})
 	b := builder{catalog: o.Catalog, chunks: o.Chunks}
 	check(t, l.catalog.Entries(t.Context(), catalog.Query{}, func(e *catalog.Entry) error {

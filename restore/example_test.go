@@ -39,7 +39,7 @@ func (printer) Close(ctx context.Context) error { return nil }
 // pieces stands for the vault.
 type pieces map[chunk.Ref][]byte
 
-func (p pieces) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
+func (p pieces) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
 	return p[ref], nil
 }
 

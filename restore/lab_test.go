@@ -213,8 +213,8 @@ func (l *lab) change(fn func(*catalog.Tx)) {
 // adapter makes a vault's reader the engine's Chunks.
 type adapter struct{ *vault.Reader }
 
-func (a adapter) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
-	return a.Reader.Chunk(ctx, vault.Location(at), ref)
+func (a adapter) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
+	return a.Reader.Chunk(ctx, vault.Location(at), ref, room)
 }
 
 func (l *lab) options(to Destination) Options {

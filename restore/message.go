@@ -13,10 +13,11 @@ import (
 
 // Chunks reads chunks out of the vault. The bytes may be shared with other
 // callers and are only read. A chunk that is damaged, or missing in the vault,
-// is an error of that chunk; see All for the errors that end everything.
+// is an error of that chunk; see All for the errors that end everything. The
+// bytes may be put into room where that is long enough: then they are not shared.
 // Chunk is called by several goroutines at once.
 type Chunks interface {
-	Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error)
+	Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error)
 }
 
 // Message gives one message as its source stored it, fetched from the vault
@@ -52,11 +53,11 @@ const (
 type builder struct {
 	catalog *catalog.Catalog
 	chunks  Chunks
-	part    []byte // holds a part of several chunks until the next one
+	part    []byte // holds a part until the next one
 }
 
 func (b *builder) message(ctx context.Context, e *catalog.Entry) (*body, error) {
-	recipe, err := b.chunk(ctx, e.Where, chunk.Ref{Kind: chunk.KindMessage, ID: e.Content})
+	recipe, err := b.chunk(ctx, e.Where, chunk.Ref{Kind: chunk.KindMessage, ID: e.Content}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,8 @@ func (b *builder) fetch(ctx context.Context, p chunk.PartRef) ([]byte, error) {
 		return nil, err
 	}
 	if found {
-		return b.chunk(ctx, at, ref)
+		b.reserve(p.Size)
+		return b.chunk(ctx, at, ref, b.part)
 	}
 	list, found, err := b.catalog.PartChunks(p.ID)
 	if err != nil {
@@ -119,30 +121,35 @@ func (b *builder) fetch(ctx context.Context, p chunk.PartRef) ([]byte, error) {
 	if !found {
 		return nil, &LostError{ref}
 	}
-	if cap(b.part) > keepPart {
-		b.part = nil
-	}
-	b.part = slices.Grow(b.part[:0], int(min(p.Size, maxPrealloc)))
+	b.reserve(p.Size)
 	for _, id := range list.Chunks {
-		data, err := b.chunk(ctx, catalog.Location{}, chunk.Ref{Kind: chunk.KindData, ID: id})
+		data, err := b.chunk(ctx, catalog.Location{}, chunk.Ref{Kind: chunk.KindData, ID: id}, b.part[len(b.part):])
 		if err != nil {
 			return nil, err
 		}
 		if int64(len(b.part)+len(data)) > p.Size {
 			return nil, &chunk.DamageError{Part: p.ID, What: fmt.Sprintf("more than %d bytes", p.Size)}
 		}
-		b.part = append(b.part, data...)
+		b.part = append(b.part, data...) // where it may lie already
 	}
 	return b.part, nil
+}
+
+// reserve makes b.part empty, with room for n bytes.
+func (b *builder) reserve(n int64) {
+	if cap(b.part) > keepPart {
+		b.part = nil
+	}
+	b.part = slices.Grow(b.part[:0], int(max(0, min(n, maxPrealloc))))
 }
 
 // chunk reads a chunk where it is said to be. When it is not there (or nobody
 // has said), it is looked up: a prune may have moved it since, and erases the
 // old place only a day later.
-func (b *builder) chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
+func (b *builder) chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
 	var first error
 	if !at.Pack.IsZero() {
-		data, err := b.chunks.Chunk(ctx, at, ref)
+		data, err := b.chunks.Chunk(ctx, at, ref, room)
 		if err == nil || ctx.Err() != nil {
 			return data, err
 		}
@@ -158,5 +165,5 @@ func (b *builder) chunk(ctx context.Context, at catalog.Location, ref chunk.Ref)
 	if !found {
 		return nil, &LostError{ref}
 	}
-	return b.chunks.Chunk(ctx, now, ref)
+	return b.chunks.Chunk(ctx, now, ref, room)
 }

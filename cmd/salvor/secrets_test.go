@@ -96,7 +96,7 @@ func (w *world) everything() map[string][]byte {
 			for _, c := range f.Chunks {
 				at := vault.Location{Pack: o.ID, PackSize: o.Size, FrameOffset: f.Offset, FrameStored: f.Stored, FramePlain: f.Plain,
 					Method: f.Method, Offset: c.Offset, Size: c.Size}
-				b, err := reader.Chunk(ctx, at, refOf(c))
+				b, err := reader.Chunk(ctx, at, refOf(c), nil)
 				must(w.t, err)
 				held[fmt.Sprint(o.Name, " ", c.Kind, " ", c.ID)] = bytes.Clone(b)
 			}

@@ -32,10 +32,10 @@ type Chunks struct {
 // Chunks makes a Chunks.
 func (h *History) Chunks(r *vault.Reader) *Chunks { return &Chunks{h: h, reader: r} }
 
-// Chunk gives the bytes of a chunk, which must not be changed. A
-// *vault.DamageError says what is wrong with it.
-func (c *Chunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
-	b, err := c.reader.Chunk(ctx, vault.Location(at), ref)
+// Chunk gives the bytes of a chunk, which must not be changed, in room where
+// vault.Reader.Chunk takes that. A *vault.DamageError says what is wrong with it.
+func (c *Chunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
+	b, err := c.reader.Chunk(ctx, vault.Location(at), ref, room)
 	if !errors.Is(err, objstore.ErrNotExist) {
 		return b, err
 	}
@@ -43,7 +43,7 @@ func (c *Chunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) 
 	if !found || now == at {
 		return nil, err
 	}
-	return c.reader.Chunk(ctx, vault.Location(now), ref)
+	return c.reader.Chunk(ctx, vault.Location(now), ref, room)
 }
 
 // locate says where a chunk lies now. What cannot be found out leaves the

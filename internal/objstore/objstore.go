@@ -16,6 +16,8 @@ import "salvor/internal/objstore/object"
 type (
 	// Store keeps immutable objects by name.
 	Store = object.Store
+	// Near is a Store that needs no reading ahead: directories.
+	Near = object.Near
 	// Stater is a Store that tells about one object; all stores here are.
 	Stater = object.Stater
 	// Clock is a Store with a clock of its own; all stores here are.

@@ -139,7 +139,7 @@ func (p *pruner) copyLiving(ctx context.Context, row catalog.Pack) error {
 			ref := chunk.Ref{Kind: c.Kind, ID: c.ID}
 			at := vault.Location{Pack: row.ID, PackSize: row.Size, FrameOffset: f.Offset, FrameStored: f.Stored,
 				FramePlain: f.Plain, Method: f.Method, Offset: c.Offset, Size: c.Size}
-			data, err := p.o.Reader.Chunk(ctx, at, ref)
+			data, err := p.o.Reader.ProvenChunk(ctx, at, ref)
 			if err != nil {
 				return err
 			}

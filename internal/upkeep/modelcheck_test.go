@@ -28,8 +28,8 @@ func line(user, folder, flags string, body []byte) string {
 // chunks reads from a vault what restores need.
 type chunks struct{ *vault.Reader }
 
-func (c chunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
-	return c.Reader.Chunk(ctx, vault.Location(at), ref)
+func (c chunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
+	return c.Reader.Chunk(ctx, vault.Location(at), ref, room)
 }
 
 // verify compares all that comes back with the model, and the catalog with one

@@ -165,11 +165,11 @@ type slowChunks struct {
 	before func()
 }
 
-func (c slowChunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref) ([]byte, error) {
+func (c slowChunks) Chunk(ctx context.Context, at catalog.Location, ref chunk.Ref, room []byte) ([]byte, error) {
 	if c.before != nil {
 		c.before()
 	}
-	return c.Chunks.Chunk(ctx, at, ref)
+	return c.Chunks.Chunk(ctx, at, ref, room)
 }
 
 // A host is suspended in the middle of its run, and wakes up days later.

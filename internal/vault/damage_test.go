@@ -116,7 +116,7 @@ func TestDamagedPacks(t *testing.T) {
 		if d.name == "plaintext cut short" || d.name == "lengthened" {
 			continue // the frame is whole, and reading it need not notice
 		}
-		_, err = r.Chunk(t.Context(), l, ref)
+		_, err = r.Chunk(t.Context(), l, ref, nil)
 		checkDamage(t, "Chunk", i, err)
 	}
 }
@@ -244,7 +244,7 @@ func TestAnyFlippedBit(t *testing.T) {
 		if _, err := f.reader(ReaderOptions{}).CheckPack(t.Context(), o); err == nil {
 			t.Fatalf("bit %d: CheckPack finds nothing", bit)
 		}
-		if back, err := f.reader(ReaderOptions{}).Chunk(t.Context(), got.locations[ref], ref); err == nil && !bytes.Equal(back, b) {
+		if back, err := f.reader(ReaderOptions{}).Chunk(t.Context(), got.locations[ref], ref, nil); err == nil && !bytes.Equal(back, b) {
 			t.Fatalf("bit %d: wrong bytes", bit)
 		}
 	}

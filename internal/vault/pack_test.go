@@ -26,7 +26,7 @@ func TestPackAndRead(t *testing.T) {
 		r := f.reader(ReaderOptions{})
 		rand.New(rand.NewSource(2)).Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for _, ref := range order {
-			b, err := r.Chunk(t.Context(), got.locations[ref], ref)
+			b, err := r.Chunk(t.Context(), got.locations[ref], ref, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -99,22 +99,30 @@ func (h *packHandle) read(ctx context.Context, b []byte, off int64) error {
 	}
 	h.src.ctx, h.src.err = ctx, nil
 	for at := int64(0); at < n; at += readPiece {
-		piece := b[at:min(at+readPiece, n)]
-		if err := h.loadPlain(ctx, off+at, int64(len(piece))); err != nil {
+		if err := h.readPiece(ctx, b[at:min(at+readPiece, n)], off+at); err != nil {
 			return err
-		}
-		if _, err := h.plain.ReadAt(piece, off+at); err != nil && !errors.Is(err, io.EOF) {
-			return h.readError(off+at, err)
 		}
 	}
 	return nil
 }
 
-// loadPlain fetches the encrypted chunks of a range of the plaintext.
-func (h *packHandle) loadPlain(ctx context.Context, off, n int64) error {
+func (h *packHandle) readPiece(ctx context.Context, b []byte, off int64) error {
+	// The encrypted chunks of this range.
 	first := h.base + off/ageChunk*ageSealed
-	end := min(h.base+((off+n-1)/ageChunk+1)*ageSealed, h.o.size)
-	return h.o.load(ctx, first, end-first)
+	end := min(h.base+((off+int64(len(b))-1)/ageChunk+1)*ageSealed, h.o.size)
+	looking, err := h.o.look(ctx, first, end-first)
+	if looking {
+		defer h.o.forget()
+	} else if err == nil {
+		err = h.o.load(ctx, first, end-first)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := h.plain.ReadAt(b, off); err != nil && !errors.Is(err, io.EOF) {
+		return h.readError(off, err)
+	}
+	return nil
 }
 
 // readError tells damage from a store that failed.

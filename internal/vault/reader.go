@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"filippo.io/age"
@@ -69,17 +70,37 @@ func (v *Vault) NewReader(ids []age.Identity, o ReaderOptions) (*Reader, error) 
 // them. They are authentic, since age has decrypted them and a signed commit
 // names the pack, but not compared with their ID: messages are proven by what
 // is rebuilt, which is the caller's work. Damage is a *DamageError.
-func (r *Reader) Chunk(ctx context.Context, l Location, ref chunk.Ref) ([]byte, error) {
+//
+// A long chunk, with a frame to itself, is decoded into room if that is long
+// enough, and not kept for others.
+func (r *Reader) Chunk(ctx context.Context, l Location, ref chunk.Ref, room []byte) ([]byte, error) {
 	name := Object{Kind: ObjectPack, ID: l.Pack}.Name()
 	if l.Offset < 0 || l.Size < 0 || l.Offset > l.FramePlain-l.Size {
 		return nil, fmt.Errorf("read %s: %w", ref, &DamageError{Object: name, Offset: l.FrameOffset,
 			Expected: fmt.Sprintf("a chunk of %d bytes at %d inside a frame of %d", l.Size, l.Offset, l.FramePlain)})
 	}
-	plain, err := r.frame(ctx, name, l)
+	var plain []byte
+	var err error
+	if alone := l.Offset == 0 && l.Size == l.FramePlain && l.Size > smallChunk; alone && int64(cap(room)) >= l.Size {
+		plain, err = r.decode(ctx, name, l, room[:0])
+	} else {
+		plain, err = r.frame(ctx, name, l)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", ref, err)
 	}
 	return plain[l.Offset : l.Offset+l.Size : l.Offset+l.Size], nil
+}
+
+// ProvenChunk is Chunk for who stores the bytes again, message or no message:
+// data chunks are compared with their ID.
+func (r *Reader) ProvenChunk(ctx context.Context, l Location, ref chunk.Ref) ([]byte, error) {
+	b, err := r.Chunk(ctx, l, ref, nil)
+	if err == nil && ref.Kind == chunk.KindData && chunk.Sum(b) != ref.ID {
+		return nil, fmt.Errorf("read %s: %w", ref, &DamageError{Object: Object{Kind: ObjectPack, ID: l.Pack}.Name(), Offset: l.FrameOffset,
+			Expected: fmt.Sprintf("the chunk at %d of the frame", l.Offset)})
+	}
+	return b, err
 }
 
 // frame gives a decoded frame, from memory or by loading it once for all who
@@ -124,7 +145,7 @@ func checkPlain(name string, l Location, plain []byte) ([]byte, error) {
 }
 
 func (r *Reader) load(ctx context.Context, name string, key frameKey, l Location, into *frameLoad) {
-	into.plain, into.err = r.decode(ctx, name, l)
+	into.plain, into.err = r.decode(ctx, name, l, nil)
 	r.mu.Lock()
 	delete(r.loading, key)
 	if into.err == nil {
@@ -134,7 +155,8 @@ func (r *Reader) load(ctx context.Context, name string, key frameKey, l Location
 	close(into.done)
 }
 
-func (r *Reader) decode(ctx context.Context, name string, l Location) ([]byte, error) {
+// decode fetches a frame and decodes it, into room if that is long enough.
+func (r *Reader) decode(ctx context.Context, name string, l Location, room []byte) ([]byte, error) {
 	if l.FrameStored < 0 || l.FrameStored > maxObject || l.FramePlain < 0 || l.FramePlain > MaxChunk {
 		return nil, &DamageError{Object: name, Offset: l.FrameOffset, Expected: "a frame of sound lengths"}
 	}
@@ -142,19 +164,21 @@ func (r *Reader) decode(ctx context.Context, name string, l Location) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	stored := buffers.Get(int(l.FrameStored))[:l.FrameStored]
+	stored := room[:0]
+	if l.Method != methodRaw { // else they are what is given back
+		stored = buffers.Get(int(l.FrameStored))
+		defer buffers.Put(stored)
+	}
+	stored = slices.Grow(stored, int(l.FrameStored))[:l.FrameStored]
 	if err := pack.read(ctx, stored, l.FrameOffset); err != nil {
 		return nil, err
-	}
-	if l.Method != methodRaw { // else they are what is given back
-		defer buffers.Put(stored)
 	}
 	dec, err := r.decoder()
 	if err != nil {
 		return nil, err
 	}
 	defer r.dec.Put(dec)
-	plain, err := decodeFrame(dec, nil, stored, l.Method, l.FramePlain)
+	plain, err := decodeFrame(dec, room, stored, l.Method, l.FramePlain)
 	if err != nil {
 		return nil, frameError(name, l.FrameOffset, l.Method, err)
 	}

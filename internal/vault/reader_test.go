@@ -29,7 +29,7 @@ func TestReadAmplification(t *testing.T) {
 		r := f.reader(ReaderOptions{})
 		f.store.gets, f.store.got = 0, 0
 		for _, ref := range refs {
-			if _, err := r.Chunk(t.Context(), got.locations[ref], ref); err != nil {
+			if _, err := r.Chunk(t.Context(), got.locations[ref], ref, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -52,7 +52,7 @@ func TestConcurrentReads(t *testing.T) {
 	for w := range 4 {
 		wg.Go(func() {
 			for _, i := range rand.New(rand.NewSource(int64(w / 2))).Perm(len(order)) {
-				b, err := r.Chunk(t.Context(), got.locations[order[i]], order[i])
+				b, err := r.Chunk(t.Context(), got.locations[order[i]], order[i], nil)
 				if err != nil || !bytes.Equal(b, chunks[order[i]]) {
 					t.Errorf("%s: %v", order[i], err)
 					return
@@ -74,7 +74,7 @@ func TestReaderNeedsTheRightIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Chunk(t.Context(), got.locations[dataRef(b)], dataRef(b)); !errors.Is(err, ErrNoIdentity) {
+	if _, err := r.Chunk(t.Context(), got.locations[dataRef(b)], dataRef(b), nil); !errors.Is(err, ErrNoIdentity) {
 		t.Errorf("a host's metadata identity reads packs: %v", err)
 	}
 	if _, err := r.CheckPack(t.Context(), got.packs[0].Object()); !errors.Is(err, ErrNoIdentity) {
@@ -91,13 +91,13 @@ func TestReadAfterFailure(t *testing.T) {
 	f.store.before = func(op, name string) error {
 		return &objstore.Error{Op: op, Name: name, Store: "memory", Kind: objstore.ErrUnavailable}
 	}
-	_, err := r.Chunk(t.Context(), got.locations[dataRef(b)], dataRef(b))
+	_, err := r.Chunk(t.Context(), got.locations[dataRef(b)], dataRef(b), nil)
 	var d *DamageError
 	if !errors.Is(err, objstore.ErrUnavailable) || errors.As(err, &d) {
 		t.Errorf("unavailable store: %v", err)
 	}
 	f.store.before = nil
-	if _, err := r.Chunk(t.Context(), got.locations[dataRef(b)], dataRef(b)); err != nil {
+	if _, err := r.Chunk(t.Context(), got.locations[dataRef(b)], dataRef(b), nil); err != nil {
 		t.Errorf("once it is back: %v", err)
 	}
 }
@@ -126,14 +126,14 @@ func TestHostileLocations(t *testing.T) {
 		if l == good {
 			continue
 		}
-		if got, err := r.Chunk(t.Context(), l, ref); err == nil && !bytes.Equal(got, b[l.Offset:l.Offset+l.Size]) {
+		if got, err := r.Chunk(t.Context(), l, ref, nil); err == nil && !bytes.Equal(got, b[l.Offset:l.Offset+l.Size]) {
 			t.Fatalf("%+v gives %d bytes", l, len(got))
 		}
 	}
 	l := good
 	l.Method = "lz4"
 	l.FrameOffset++
-	if _, err := r.Chunk(t.Context(), l, ref); !errors.Is(err, ErrVersion) {
+	if _, err := r.Chunk(t.Context(), l, ref, nil); !errors.Is(err, ErrVersion) {
 		t.Errorf("unknown method: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"salvor/internal/buffers"
 	"salvor/internal/objstore"
 )
 
@@ -56,7 +57,8 @@ type rangedObject struct {
 	// of the run of fetches that was last read on, and of the last that was
 	// somewhere else. 0: none.
 	run, jump int64
-	span      int64 // blocks fetched at once by the run, beyond what is asked for
+	span      int64   // blocks fetched at once by the run, beyond what is asked for
+	near      stretch // of a near store, instead of blocks
 }
 
 // load brings a range into memory, with one request.
@@ -127,6 +129,33 @@ func (o *rangedObject) fetch(ctx context.Context, first, end int64) error {
 	return nil
 }
 
+// A stretch is a piece of an object in memory, for as long as one call needs
+// it.
+type stretch struct {
+	off   int64
+	bytes []byte
+}
+
+// look brings a range of an object in a near store into memory. It tells
+// whether it did; the caller forgets it again.
+func (o *rangedObject) look(ctx context.Context, off, n int64) (bool, error) {
+	near, ok := o.store.(objstore.Near)
+	if !ok || off < 0 || n <= 0 || off+n > o.size {
+		return false, nil
+	}
+	b := buffers.Get(int(n))[:n]
+	if err := near.Fill(ctx, o.name, off, b); err != nil {
+		return false, readError(o.name, err)
+	}
+	o.near = stretch{off, b}
+	return true, nil
+}
+
+func (o *rangedObject) forget() {
+	buffers.Put(o.near.bytes)
+	o.near = stretch{}
+}
+
 // rangedReader is the object as age wants it. ctx is that of the call that is
 // being served.
 type rangedReader struct {
@@ -137,6 +166,9 @@ type rangedReader struct {
 
 // ReadAt implements io.ReaderAt.
 func (r *rangedReader) ReadAt(p []byte, off int64) (n int, err error) {
+	if w := r.o.near; off >= w.off && off+int64(len(p)) <= w.off+int64(len(w.bytes)) {
+		return copy(p, w.bytes[off-w.off:]), nil
+	}
 	for n < len(p) {
 		at := off + int64(n)
 		if at >= r.o.size {

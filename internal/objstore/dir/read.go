@@ -53,7 +53,10 @@ func (s *Store) Get(ctx context.Context, name string, off, n int64) ([]byte, err
 	}
 	var data []byte
 	if err == nil {
-		data, err = s.get(ctx, name, off, n)
+		err = s.get(ctx, name, off, n, func(n int64) []byte {
+			data = make([]byte, n)
+			return data
+		})
 	}
 	if err != nil {
 		return nil, s.explain("get", name, err)
@@ -61,43 +64,55 @@ func (s *Store) Get(ctx context.Context, name string, off, n int64) ([]byte, err
 	return data, nil
 }
 
-func (s *Store) get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+// Fill implements object.Near.
+func (s *Store) Fill(ctx context.Context, name string, off int64, p []byte) error {
+	err := object.CheckName(name)
+	if err == nil {
+		err = object.CheckRange(off, int64(len(p)))
+	}
+	if err == nil {
+		err = s.get(ctx, name, off, int64(len(p)), func(int64) []byte { return p })
+	}
+	return s.explain("get", name, err)
+}
+
+// get reads n bytes, or all below zero, into memory that room gives.
+func (s *Store) get(ctx context.Context, name string, off, n int64, room func(n int64) []byte) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	f, info, err := s.open(name)
 	if err != nil {
-		return nil, notThere(err)
+		return notThere(err)
 	}
 	defer f.Close()
 	if n < 0 {
 		if err := object.CheckSize(info.Size()); err != nil {
-			return nil, err
+			return err
 		}
 		n = info.Size() - off
 	}
 	if n < 0 || off+n > info.Size() {
-		return nil, fmt.Errorf("%w: it has %d bytes", io.ErrUnexpectedEOF, info.Size())
+		return fmt.Errorf("%w: it has %d bytes", io.ErrUnexpectedEOF, info.Size())
 	}
-	return read(ctx, io.NewSectionReader(f, off, n), n)
+	return read(ctx, io.NewSectionReader(f, off, n), room(n))
 }
 
-func read(ctx context.Context, r io.Reader, n int64) ([]byte, error) {
-	data := make([]byte, n)
-	for rest := data; len(rest) > 0; {
+func read(ctx context.Context, r io.Reader, into []byte) error {
+	for len(into) > 0 {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		part := rest[:min(len(rest), stride)]
+		part := into[:min(len(into), stride)]
 		if _, err := io.ReadFull(r, part); err != nil {
 			if err == io.EOF { // the file shrank
 				err = io.ErrUnexpectedEOF
 			}
-			return nil, err
+			return err
 		}
-		rest = rest[len(part):]
+		into = into[len(part):]
 	}
-	return data, nil
+	return nil
 }
 
 // Stat implements object.Stater.

@@ -55,6 +55,13 @@ type Store interface {
 	Delete(ctx context.Context, name string) error
 }
 
+// Near is a Store that is as near as memory: nothing is gained by asking it
+// for more than is needed now.
+type Near interface {
+	// Fill is Get of len(p) bytes into p.
+	Fill(ctx context.Context, name string, off int64, p []byte) error
+}
+
 // Stater is a Store that tells about one object.
 type Stater interface {
 	// Stat returns ErrNotExist when the object is not there.
