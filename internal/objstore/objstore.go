@@ -54,6 +54,9 @@ const (
 // CheckName returns ErrName unless name can name an object.
 func CheckName(name string) error { return object.CheckName(name) }
 
+// CheckPrefix returns ErrName unless some object's name can begin with prefix.
+func CheckPrefix(prefix string) error { return object.CheckPrefix(prefix) }
+
 // CheckRange returns ErrName unless off and n are good for Store.Get.
 func CheckRange(off, n int64) error { return object.CheckRange(off, n) }
 

@@ -14,6 +14,9 @@ import (
 // Put that was cut off has left in part, so that it can be deleted; Get and
 // Stat say that such an object does not exist.
 func (s *Store) List(ctx context.Context, prefix string, yield func(objstore.Info) error) error {
+	if err := objstore.CheckPrefix(prefix); err != nil {
+		return &objstore.Error{Op: "list", Name: prefix, Store: "the targets", Err: err}
+	}
 	return s.merge(ctx, prefix, func(name string, shares []*objstore.Info) error {
 		i, err := s.describe(ctx, name, shares)
 		if err != nil {

@@ -17,9 +17,12 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	objects map[string][]byte
+	times   map[string]time.Time
 }
 
-func newMemory() *memory { return &memory{objects: map[string][]byte{}} }
+func newMemory() *memory { return &memory{objects: map[string][]byte{}, times: map[string]time.Time{}} }
+
+func (m *memory) Now(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
 
 func (m *memory) Put(ctx context.Context, name string, body []byte) error {
 	m.mu.Lock()
@@ -31,7 +34,7 @@ func (m *memory) Put(ctx context.Context, name string, body []byte) error {
 		return objstore.ErrExists
 	}
 	if ctx.Err() == nil {
-		m.objects[name] = bytes.Clone(body)
+		m.objects[name], m.times[name] = bytes.Clone(body), time.Now()
 	}
 	return ctx.Err()
 }
@@ -55,7 +58,9 @@ func (m *memory) Get(ctx context.Context, name string, off, n int64) ([]byte, er
 func (m *memory) Delete(ctx context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.objects, name)
+	if ctx.Err() == nil {
+		delete(m.objects, name)
+	}
 	return ctx.Err()
 }
 
@@ -86,5 +91,5 @@ func (m *memory) Stat(_ context.Context, name string) (objstore.Info, error) {
 	if !ok {
 		return objstore.Info{}, objstore.ErrNotExist
 	}
-	return objstore.Info{Name: name, Size: int64(len(b)), Modified: time.Unix(1, 0)}, nil
+	return objstore.Info{Name: name, Size: int64(len(b)), Modified: m.times[name]}, nil
 }

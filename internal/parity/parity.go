@@ -59,7 +59,8 @@ type Options struct {
 	Targets []Target // as many as Layout says, always in the same order
 	// Whole tells the names of which every target gets a whole copy; nil: none.
 	Whole func(name string) bool
-	// Retry is how long a target that did not answer is left alone; 0: 30 s.
+	// Retry is how long a target that did not answer is left alone the first
+	// time; 0: 30 s.
 	Retry time.Duration
 }
 

@@ -62,7 +62,11 @@ func TestConformanceAllWhole(t *testing.T) {
 	for _, n := range []int{2, 3, 4} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) objstore.Store {
-				return newStore(t, Options{Layout: layout(1, 1, n), Targets: dirTargets(t, n), Whole: func(string) bool { return true }})
+				var targets []Target
+				for i := range n {
+					targets = append(targets, Target{Label: fmt.Sprint(i), Store: newMemory()})
+				}
+				return newStore(t, Options{Layout: layout(1, 1, n), Targets: targets, Whole: func(string) bool { return true }})
 			})
 		})
 	}

@@ -10,6 +10,10 @@ import (
 	"salvor/internal/objstore"
 )
 
+// longestRetry bounds the time for which a target is left alone, which grows
+// each time that it does not answer.
+const longestRetry = time.Hour
+
 // target is a store with what is known of its health.
 type target struct {
 	label string
@@ -76,8 +80,9 @@ func (t *target) note(err error) error {
 	}
 	if errors.Is(err, objstore.ErrUnavailable) && t.away == nil {
 		// A store tries again by itself before it says so. To wait for that
-		// with every object would stop a night.
+		// with every object, or every minute, would stop a night.
 		t.away, t.until = err, time.Now().Add(t.retry)
+		t.retry = min(2*t.retry, longestRetry)
 	}
 	return err
 }
