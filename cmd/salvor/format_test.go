@@ -53,6 +53,57 @@ func TestFormatByHand(t *testing.T) {
 	w.readByHand(mails)
 }
 
+// gatherer is the page of Python that puts a vault on several targets together.
+var gatherer = regexp.MustCompile("(?s)```python\n(import collections, hashlib, os, sys, zlib\n.*?)```\n")
+
+// TestGatherByHand puts a vault with parity together without salvor, from what
+// is left after a target was lost and two others have rotted.
+func TestGatherByHand(t *testing.T) {
+	page, err := os.ReadFile("../../docs/format.md")
+	must(t, err)
+	m := gatherer.FindSubmatch(page)
+	if m == nil {
+		t.Fatal("docs/format.md holds no program")
+	}
+	w := newWorld(t)
+	must(t, os.WriteFile(w.path("gather.py"), m[1], 0o600))
+	w.oddLetters()
+	args := []string{"init", "--parity", "4+2"}
+	var left []string
+	for _, disk := range []string{"a", "b", "c", "d", "e", "f"} {
+		args = append(args, "--target", w.path(disk))
+		left = append(left, w.path(disk))
+	}
+	w.run(args...)
+	w.run("--vault", w.path("a"), "backup", "maildir:"+w.path("mail", "%u"))
+	w.run("--vault", w.path("a"), "restore", "--all", "--to", "maildir:"+w.path("back", "%u"))
+	for disk, at := range []int{5000, 9000} {
+		packs, err := filepath.Glob(filepath.Join(left[disk], "packs", "*", "*"))
+		must(t, err)
+		for _, pack := range packs {
+			b, err := os.ReadFile(pack)
+			must(t, err)
+			b[min(at, len(b)-1)] ^= 1
+			must(t, os.WriteFile(pack, b, 0o600))
+		}
+	}
+	cmd := exec.Command("python3", append([]string{w.path("gather.py"), w.path("out")}, left[:5]...)...)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("gather.py: %v\n%s", err, out)
+	}
+	w.run("--vault", w.path("out"), "check", "--read-data")
+	w.run("--vault", w.path("out"), "restore", "--all", "--to", "maildir:"+w.path("hand", "%u"))
+	for _, user := range []string{"alice", "bob"} {
+		a, err := listMaildir(w.path("back", user), nil)
+		must(t, err)
+		b, err := listMaildir(w.path("hand", user), nil)
+		must(t, err)
+		if diff := difference(a, b); diff != "" || len(a) == 0 {
+			t.Errorf("%s: %s (%d messages)", user, diff, len(a))
+		}
+	}
+}
+
 // python runs the page of Python and gives what it prints.
 func (w *world) python(args ...string) []byte {
 	w.t.Helper()
