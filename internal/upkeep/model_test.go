@@ -10,11 +10,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"salvor/catalog"
+	"salvor/internal/history"
 	"salvor/internal/objstore"
 	objdir "salvor/internal/objstore/dir"
 	"salvor/internal/objstore/faulty"
@@ -54,7 +54,7 @@ func TestModel(t *testing.T) {
 	m.sleep(time.Hour)
 	m.backup()
 	m.verify()
-	t.Logf("seed %d: %d runs, %d messages delivered, %d contents expired, looked at %d times", seed, m.head, m.count, m.expired, m.verified)
+	t.Logf("seed %d, parity %v: %d runs, %d messages delivered, %d contents expired, looked at %d times", seed, m.spread, m.head, m.count, m.expired, m.verified)
 }
 
 // A mail is one message at the source.
@@ -77,7 +77,9 @@ type model struct {
 	t        *testing.T
 	w        *world.World
 	rng      *rand.Rand
-	faults   *faulty.Store
+	faults   []*faulty.Store // of each target; of the one store where there are none
+	spread   bool
+	other    *history.History // of the host that is not at work
 	copied   objstore.Store
 	copyDir  string
 	now      time.Time
@@ -104,10 +106,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	m := &model{t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC),
 		removed: map[string]time.Time{}, fates: map[string]*fate{}}
-	m.w = world.NewIn(t, dir, func(s objstore.Store) objstore.Store {
-		m.faults = faulty.New(&clockStore{Store: s, m: m, born: map[string]time.Time{}})
-		return m.faults
-	})
+	m.makeVault(dir)
 	m.sleep(0)
 	m.w.H.LeaseTTL = 20 * time.Millisecond
 	m.w.Policy.Erase = 2 * time.Hour
@@ -115,44 +114,13 @@ func newModel(t *testing.T, seed uint64) *model {
 	m.copyDir = filepath.Join(dir, "copy")
 	m.copied, err = objdir.Open(t.Context(), m.copyDir, objdir.Options{Create: true})
 	must(t, err)
+	m.other = m.w.Join(m.w.H.Vault, filepath.Join(dir, "other.db"), "other")
+	m.other.LeaseTTL = m.w.H.LeaseTTL
 	for _, user := range []string{"ann", "bob"} {
 		m.deliver(user, "INBOX", m.body())
 	}
 	m.backup()
 	return m
-}
-
-// clockStore is a store whose clock is true, and whose objects age by it.
-type clockStore struct {
-	objstore.Store
-	m    *model
-	mu   sync.Mutex
-	born map[string]time.Time
-}
-
-func (s *clockStore) Put(ctx context.Context, name string, b []byte) error {
-	s.mu.Lock()
-	// Leases live by the real time: to them this clock stands still.
-	if _, there := s.born[name]; !there && !strings.HasPrefix(name, "leases/") {
-		s.born[name] = s.m.now
-	}
-	s.mu.Unlock()
-	return s.Store.Put(ctx, name, b)
-}
-
-func (s *clockStore) Now(context.Context) (time.Time, error) { return s.m.now, nil }
-
-func (s *clockStore) Stat(ctx context.Context, name string) (objstore.Info, error) {
-	return s.Store.(objstore.Stater).Stat(ctx, name)
-}
-
-func (s *clockStore) List(ctx context.Context, prefix string, yield func(objstore.Info) error) error {
-	return s.Store.List(ctx, prefix, func(i objstore.Info) error {
-		s.mu.Lock()
-		i.Modified = s.born[i.Name]
-		s.mu.Unlock()
-		return yield(i)
-	})
 }
 
 func (m *model) step() {
@@ -164,7 +132,7 @@ func (m *model) step() {
 		{14, "deliver", m.deliverSome}, {4, "deliver again", m.deliverAgain}, {8, "move", m.move}, {8, "flag", m.flag},
 		{14, "expunge", m.expunge}, {10, "backup", m.backup}, {12, "night", m.night}, {8, "prune", m.prune},
 		{4, "sleep", func() { m.sleep(time.Duration(m.rng.Int64N(int64(60 * time.Hour)))) }},
-		{5, "clock", m.stepClock}, {3, "catalog", m.loseCatalog}, {4, "copy", m.copy}, {3, "damage", m.damage}, {7, "verify", m.verify},
+		{5, "clock", m.stepClock}, {3, "catalog", m.loseCatalog}, {4, "copy", m.copy}, {3, "damage", m.damage}, {3, "host", m.changeHost}, {7, "verify", m.verify},
 		{0, "", nil},
 	} {
 		if a.name == "" {
@@ -327,13 +295,16 @@ func (m *model) attempt(name string, do func(context.Context) error) {
 		if m.rng.IntN(4) == 0 {
 			time.AfterFunc(time.Duration(m.rng.IntN(20))*time.Millisecond, stop)
 		} else {
-			m.faults.Set(fault)
+			m.disturb(fault)
 		}
 		m.note("%s, disturbed by %+v", name, fault)
 	}
 	err := m.unlocked(ctx, do)
 	stop()
-	m.faults.Set()
+	m.disturb()
+	if disturbed {
+		m.reopen()
+	}
 	if err != nil {
 		m.note("%s failed: %v", name, err)
 	}
@@ -426,21 +397,27 @@ func (m *model) expire() {
 	}
 }
 
+// changeHost lets the other host go on, whose catalog is behind.
+func (m *model) changeHost() {
+	m.other.Vault = m.w.H.Vault
+	m.w.H, m.other = m.other, m.w.H
+}
+
 // loseCatalog goes on with an empty catalog, as after the loss of the host, or
 // with one of some time ago.
 func (m *model) loseCatalog() {
+	path := m.w.H.Catalog.Path()
 	must(m.t, m.w.H.Catalog.Close())
-	saved := filepath.Join(m.w.Dir, "saved.db")
-	old, err := os.ReadFile(saved)
-	b, rerr := os.ReadFile(m.w.Catalog)
+	old, err := os.ReadFile(path + ".saved")
+	b, rerr := os.ReadFile(path)
 	must(m.t, rerr)
-	must(m.t, os.Remove(m.w.Catalog))
+	must(m.t, os.Remove(path))
 	if err == nil && m.rng.IntN(2) == 0 {
 		m.note("an old catalog")
-		must(m.t, os.WriteFile(m.w.Catalog, old, 0o600))
+		must(m.t, os.WriteFile(path, old, 0o600))
 	}
-	must(m.t, os.WriteFile(saved, b, 0o600))
-	m.w.H.Catalog, err = catalog.Open(m.w.Catalog, catalog.Options{})
+	must(m.t, os.WriteFile(path+".saved", b, 0o600))
+	m.w.H.Catalog, err = catalog.Open(path, catalog.Options{})
 	must(m.t, err)
 }
 

@@ -166,31 +166,77 @@ func letters(flags []string) string {
 	return string(b)
 }
 
-// damage makes a copy, spoils some objects of the vault, may let a check and a
-// backup meet that, and heals the vault from the copy.
+// damage spoils something that can be healed, and heals it.
 func (m *model) damage() {
+	if m.spread {
+		m.damageTarget()
+	} else {
+		m.damageVault()
+	}
+	m.learn()
+	checkClean(m.t, m.w)
+}
+
+// damageTarget empties one target, or spoils some of its shards, and repairs
+// the vault from the others.
+func (m *model) damageTarget() {
+	m.repair() // what a target has missed while it did not answer
+	root := m.w.TargetDir(m.rng.IntN(len(m.faults)))
+	if m.rng.IntN(3) == 0 {
+		m.note("empty %s", root)
+		must(m.t, os.RemoveAll(root))
+	} else {
+		for _, pattern := range []string{"packs/*/*", "packs/*/*", "journals/*", "checkpoints/*", "commits/*", "keys/*"} {
+			m.spoilOne(glob(m.t, root, pattern))
+		}
+	}
+	m.reopen()
+	if m.rng.IntN(2) == 0 {
+		m.backup()
+	}
+	m.repair()
+}
+
+// repair must put right whatever there is.
+func (m *model) repair() {
+	r, err := upkeep.Check(m.t.Context(), m.w.H, upkeep.CheckOptions{ReadData: true, Repair: true, Now: m.hostNow})
+	must(m.t, err)
+	if len(r.Damaged) != len(r.Repaired) || len(r.Lost) > 0 {
+		m.t.Fatalf("not repaired: %+v", r)
+	}
+	m.reopen()
+}
+
+// spoilOne damages or removes one of these files, or none.
+func (m *model) spoilOne(found []string) {
+	if len(found) == 0 || m.rng.IntN(3) > 0 {
+		return
+	}
+	path := found[m.rng.IntN(len(found))]
+	m.note("spoil %s", path)
+	switch m.rng.IntN(3) {
+	case 0:
+		must(m.t, os.Remove(path))
+	case 1:
+		must(m.t, os.Truncate(path, 7))
+	default:
+		spoil(m.t, path)
+	}
+}
+
+// damageVault makes a copy, spoils some objects of the vault, may let a check
+// and a backup meet that, and heals the vault from the copy.
+func (m *model) damageVault() {
 	must(m.t, m.tryCopy(m.t.Context()))
 	second := m.w.OpenAt(m.copyDir)
-	chain := false
-	for _, pattern := range []string{"packs/*/*", "packs/*/*", "journals/*", "checkpoints/*", "commits/*", "keys/*"} {
-		found := glob(m.t, m.w.VaultDir, pattern)
-		if pattern == "commits/*" {
-			found = found[:len(found)-1] // without its end it would be a vault that was rolled back
-		}
-		if len(found) == 0 || m.rng.IntN(3) > 0 {
-			continue
-		}
-		path := found[m.rng.IntN(len(found))]
-		chain = chain || strings.HasPrefix(pattern, "commits") || strings.HasPrefix(pattern, "keys")
-		m.note("spoil %s", path)
-		switch m.rng.IntN(3) {
-		case 0:
-			must(m.t, os.Remove(path))
-		case 1:
-			must(m.t, os.Truncate(path, 7))
-		default:
-			spoil(m.t, path)
-		}
+	chain := m.rng.IntN(2) == 0 // which is mended before anything can meet it
+	for _, pattern := range []string{"packs/*/*", "packs/*/*", "journals/*", "checkpoints/*"} {
+		m.spoilOne(glob(m.t, m.w.VaultDir, pattern))
+	}
+	if chain {
+		m.spoilOne(glob(m.t, m.w.VaultDir, "keys/*"))
+		commits := glob(m.t, m.w.VaultDir, "commits/*")
+		m.spoilOne(commits[:len(commits)-1]) // without its end it would be a vault that was rolled back
 	}
 	if !chain && m.rng.IntN(2) == 0 {
 		_, err := m.w.H.Follow(m.t.Context())
@@ -207,8 +253,6 @@ func (m *model) damage() {
 	if len(r.Damaged) != len(r.Repaired) || len(r.Lost) > 0 {
 		m.t.Fatalf("not healed: %+v", r)
 	}
-	m.learn()
-	checkClean(m.t, m.w)
 }
 
 func (m *model) hostNow() time.Time { return m.w.Now }

@@ -40,6 +40,7 @@ type World struct {
 	Options backup.Options
 	Policy  upkeep.Policy
 	count   int
+	open    func(target int) objstore.Store // of a vault with parity
 }
 
 // New makes a world with an empty vault.
@@ -52,23 +53,34 @@ func New(t testing.TB) *World {
 // NewIn makes a world in a directory; wrap, when not nil, wraps the store.
 func NewIn(t testing.TB, dir string, wrap func(objstore.Store) objstore.Store) *World {
 	t.Helper()
-	w := &World{T: t, Dir: dir, Mail: filepath.Join(dir, "mail"), VaultDir: filepath.Join(dir, "vault"),
-		Catalog: filepath.Join(dir, "catalog.db"), Now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)}
+	w := empty(t, dir)
 	ctx := t.Context()
-	w.must(os.MkdirAll(w.Mail, 0o700))
 	store, err := objdir.Open(ctx, w.VaultDir, objdir.Options{Create: true})
 	w.must(err)
 	w.Store = clocked{store, w}
 	if wrap != nil {
 		w.Store = wrap(w.Store)
 	}
-	w.Identity, err = vault.NewIdentity(vault.IdentityOptions{})
-	w.must(err)
-	v, err := vault.Create(ctx, w.Store, vault.CreateOptions{Root: w.Identity.Root(), Recipients: []string{w.Identity.Recipient()},
-		Cutting: chunk.DefaultParams()})
+	v, err := vault.Create(ctx, w.Store, w.createOptions())
 	w.must(err)
 	w.H = w.Join(v, w.Catalog, "host")
 	return w
+}
+
+// empty makes a world that has no vault yet.
+func empty(t testing.TB, dir string) *World {
+	t.Helper()
+	w := &World{T: t, Dir: dir, Mail: filepath.Join(dir, "mail"), VaultDir: filepath.Join(dir, "vault"),
+		Catalog: filepath.Join(dir, "catalog.db"), Now: time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)}
+	w.must(os.MkdirAll(w.Mail, 0o700))
+	var err error
+	w.Identity, err = vault.NewIdentity(vault.IdentityOptions{})
+	w.must(err)
+	return w
+}
+
+func (w *World) createOptions() vault.CreateOptions {
+	return vault.CreateOptions{Root: w.Identity.Root(), Recipients: []string{w.Identity.Recipient()}, Cutting: chunk.DefaultParams()}
 }
 
 // Join makes a certified writer for the vault with a catalog of its own.
