@@ -293,12 +293,14 @@ func (s *Store) age(ctx context.Context, i objstore.Info) (objstore.Info, error)
 		}
 		return err
 	})
+	found := false
 	for _, one := range all {
+		found = found || one.Name != ""
 		if one.Modified.After(i.Modified) {
 			i.Modified = one.Modified
 		}
 	}
-	if i.Modified.IsZero() {
+	if !found {
 		return objstore.Info{}, s.fault("stat", i.Name, errs)
 	}
 	return i, ctx.Err()
