@@ -17,6 +17,13 @@ type box struct {
 	name     string
 	validity uint32 // UIDVALIDITY under which the original UIDs are meant
 	there    tally  // what it holds and no record has been set against
+	added    []addition
+}
+
+// An addition is what is counted for one message.
+type addition struct {
+	bytes        int64
+	maybeDeleted bool
 }
 
 // makeEmpty makes the folders of a restore of whole folders, before any

@@ -22,6 +22,8 @@ type (
 	Looker = mailstore.Looker
 	// Noter is an Account that tells what an operator should know.
 	Noter = mailstore.Noter
+	// Dropper is an Account that tells what a failed batch took with it.
+	Dropper = mailstore.Dropper
 	// Note is such a remark.
 	Note = mailstore.Note
 	// Delivery is a message to be put into an Account.
@@ -97,6 +99,16 @@ type Report struct {
 	Notes []string `json:"notes,omitempty"`
 	// Problems names what failed, one line each: the first MaxProblems.
 	Problems []string `json:"problems,omitempty"`
+}
+
+// add counts n messages like a.
+func (r *Report) add(folder string, n int, a addition) {
+	r.Messages += n
+	r.Bytes += int64(n) * a.bytes
+	r.Folders[folder] += n
+	if a.maybeDeleted {
+		r.MaybeDeleted += n
+	}
 }
 
 // MaxProblems is how many lines of each sort a Report keeps.

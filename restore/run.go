@@ -46,12 +46,15 @@ func (r *run) restore(ctx context.Context) (err error) {
 
 // close makes durable what was added.
 func (r *run) close(ctx context.Context, err error) error {
-	if e := r.account.Close(ctx); e != nil && !errors.Is(err, e) {
-		e = &DestinationError{User: r.name, Err: e}
-		if err == nil {
-			err = e
-		} else {
-			err = fmt.Errorf("%w; %w", err, e)
+	if e := r.account.Close(ctx); e != nil {
+		r.uncount()
+		if !errors.Is(err, e) {
+			e = &DestinationError{User: r.name, Err: e}
+			if err == nil {
+				err = e
+			} else {
+				err = fmt.Errorf("%w; %w", err, e)
+			}
 		}
 	}
 	if n, ok := r.account.(Noter); ok {
@@ -214,13 +217,27 @@ func (r *run) add(ctx context.Context, j *job) error {
 }
 
 func (r *run) count(b *box, e *catalog.Entry) {
-	r.report.Messages++
-	r.report.Bytes += e.StoredSize
-	r.report.Folders[b.name]++
-	if undecided(e) {
-		r.report.MaybeDeleted++
-	}
+	a := addition{e.StoredSize, undecided(e)}
+	b.added = append(b.added, a)
+	r.report.add(b.name, 1, a)
 	r.progress(e)
+}
+
+// uncount takes back what went down with a batch of the destination.
+func (r *run) uncount() {
+	d, ok := r.account.(Dropper)
+	if !ok {
+		return
+	}
+	for name, n := range d.Dropped() {
+		if b := r.boxes[name]; b != nil {
+			kept := max(0, len(b.added)-n)
+			for _, a := range b.added[kept:] {
+				r.report.add(name, -1, a)
+			}
+			b.added = b.added[:kept]
+		}
+	}
 }
 
 func (r *run) progress(e *catalog.Entry) {

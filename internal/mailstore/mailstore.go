@@ -197,6 +197,14 @@ type Noter interface {
 	Notes() []Note
 }
 
+// A Dropper is an Account that adds in batches and tells which messages went
+// down with one.
+type Dropper interface {
+	// Dropped gives, after a Close that failed, how many of the messages that
+	// Add took last are not there, by mailbox.
+	Dropped() map[string]int
+}
+
 // A Looker is a Destination that can tell what a mailbox holds without making
 // an account or anything else, for dry runs.
 type Looker interface {

@@ -118,8 +118,14 @@ type account struct {
 	boxes   map[string]*box // by folder
 	pending []pending
 	bytes   int64
+	dropped map[string]int
 	err     error
 }
+
+var _ mailstore.Dropper = (*account)(nil)
+
+// Dropped is what a batch that failed took with it.
+func (a *account) Dropped() map[string]int { return a.dropped }
 
 // box is a folder; its names are known, so that none is tried in vain.
 type box struct {
@@ -128,6 +134,7 @@ type box struct {
 }
 
 type pending struct {
+	mailbox   string
 	box       *box
 	tmp, name string
 }
@@ -246,7 +253,7 @@ func (a *account) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID,
 	if b == nil {
 		return 0, fmt.Errorf("folder %q was not opened", d.Mailbox)
 	}
-	p := pending{box: b, tmp: deliver.TmpName(), name: b.name(d)}
+	p := pending{mailbox: d.Mailbox, box: b, tmp: deliver.TmpName(), name: b.name(d)}
 	dir, err := a.root.OpenFile(b.dir, deliver.DirFlags, 0)
 	if err == nil {
 		err = a.owner.Write(dir, p.tmp, d.Stored, d.InternalDate)
@@ -314,10 +321,15 @@ func (a *account) Close(context.Context) error {
 	if err == nil {
 		err = deliver.Sync(a.root)
 	}
+	a.dropped = map[string]int{}
 	for _, p := range a.pending {
+		a.dropped[p.mailbox]++
 		a.root.Remove(path.Join(p.box.dir, p.tmp))
 	}
 	a.pending = nil
 	a.err = errors.Join(a.err, fs.ErrClosed)
-	return errors.Join(err, a.root.Close())
+	if e := a.root.Close(); e != nil {
+		return errors.Join(err, e)
+	}
+	return err // Add's own, so that nobody tells it twice
 }

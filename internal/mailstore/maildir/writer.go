@@ -34,13 +34,20 @@ type writer struct {
 	notes   []mailstore.Note
 	pending int
 	bytes   int64
+	dropped map[string]int
 	err     error // what made the account useless
 }
 
-var _ mailstore.Noter = (*writer)(nil)
+var (
+	_ mailstore.Noter   = (*writer)(nil)
+	_ mailstore.Dropper = (*writer)(nil)
+)
 
 // Notes are what the operator should know.
 func (w *writer) Notes() []mailstore.Note { return w.notes }
+
+// Dropped is what a batch that failed took with it.
+func (w *writer) Dropped() map[string]int { return w.dropped }
 
 func (w *writer) note(mailbox, format string, args ...any) {
 	w.notes = append(w.notes, mailstore.Note{User: w.account.user, Mailbox: mailbox, What: fmt.Sprintf(format, args...)})
@@ -58,6 +65,7 @@ type box struct {
 
 // delivery is a message that waits in tmp.
 type delivery struct {
+	mailbox         string
 	tmp, base, name string // the name is made when the keywords are known
 	flags           []string
 }
@@ -239,7 +247,7 @@ func (w *writer) add(b *box, d mailstore.Delivery) (mailstore.UID, error) {
 	if err := w.enter(b); err != nil {
 		return 0, err
 	}
-	p := delivery{tmp: deliver.TmpName(), flags: d.Flags}
+	p := delivery{mailbox: d.Mailbox, tmp: deliver.TmpName(), flags: d.Flags}
 	p.base = baseFor(d.Key, int64(len(d.Stored)), wireSize(d.Stored), b.used)
 	if err := w.owner.Write(b.tmp, p.tmp, d.Stored, d.InternalDate); err != nil {
 		return 0, err
@@ -337,11 +345,12 @@ func (w *writer) publish(b *box) error {
 	if err := w.enter(b); err != nil {
 		return err
 	}
-	for _, p := range b.pending {
-		err := deliver.Publish(b.tmp, p.tmp, b.cur, p.name)
-		if err != nil {
+	for len(b.pending) > 0 {
+		p := b.pending[0]
+		if err := deliver.Publish(b.tmp, p.tmp, b.cur, p.name); err != nil {
 			return fmt.Errorf("move %s to cur: %w", path.Join(b.place.dir, p.name), err)
 		}
+		b.pending = b.pending[1:]
 	}
 	b.pending = nil
 	return nil
@@ -369,7 +378,11 @@ func (w *writer) Close(ctx context.Context) error {
 
 // discard takes back what has not got its name.
 func (w *writer) discard() {
+	w.dropped = map[string]int{}
 	for _, b := range w.boxes {
+		for _, p := range b.pending {
+			w.dropped[p.mailbox]++
+		}
 		if len(b.pending) == 0 || w.enter(b) != nil {
 			continue
 		}

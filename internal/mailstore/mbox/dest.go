@@ -150,17 +150,25 @@ type account struct {
 	names map[string]*box // the same, by folder
 	err   error
 
+	dropped map[string]int
+
 	unlock func() // lets other restores in; nil after Close
 }
 
 // box is a folder. What is added to it stands in tmp until the account is
 // closed.
 type box struct {
-	file string // below the root
-	name string // the mailbox
-	tmp  string // "" for nothing added
-	tail []byte // the end of tmp
+	file string         // below the root
+	name string         // the mailbox
+	tmp  string         // "" for nothing added
+	tail []byte         // the end of tmp
+	held map[string]int // messages in tmp, by mailbox
 }
+
+var _ mailstore.Dropper = (*account)(nil)
+
+// Dropped is what did not come out of the temporary files.
+func (a *account) Dropped() map[string]int { return a.dropped }
 
 // Mailbox notes a folder, and finishes what a killed salvor was adding to it.
 // An empty folder gets an empty file.
@@ -297,14 +305,16 @@ func (a *account) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID,
 	}
 	if err := a.add(b, d); err != nil {
 		a.err = fmt.Errorf("add a message to folder %q of %q: %w", d.Mailbox, a.home.user, err)
+		return 0, a.err
 	}
-	return 0, a.err
+	b.held[d.Mailbox]++
+	return 0, nil
 }
 
 func (a *account) add(b *box, d mailstore.Delivery) error {
 	flags := os.O_WRONLY | os.O_APPEND
 	if b.tmp == "" {
-		b.tmp, b.tail = path.Join(path.Dir(b.file), deliver.TmpName()), nil
+		b.tmp, b.tail, b.held = path.Join(path.Dir(b.file), deliver.TmpName()), nil, map[string]int{}
 		flags |= os.O_CREATE | os.O_EXCL
 	}
 	f, err := a.home.root.OpenFile(b.tmp, flags, 0o600)
@@ -330,12 +340,16 @@ func body(d mailstore.Delivery) []byte {
 // Close adds to the files what waits, and makes it durable. After an error it
 // takes back what waits.
 func (a *account) Close(ctx context.Context) error {
+	a.dropped = map[string]int{}
 	for _, b := range a.boxes {
 		if b.tmp != "" && a.err == nil {
 			a.err = a.flush(ctx, b)
 		}
 		if b.tmp != "" {
 			a.home.root.Remove(b.tmp)
+			for mailbox, n := range b.held {
+				a.dropped[mailbox] += n
+			}
 		}
 	}
 	if a.err == nil {
@@ -347,7 +361,10 @@ func (a *account) Close(ctx context.Context) error {
 	}
 	err := a.err
 	a.err = errors.Join(a.err, fs.ErrClosed)
-	return errors.Join(err, a.home.root.Close())
+	if e := a.home.root.Close(); e != nil {
+		return errors.Join(err, e)
+	}
+	return err // Add's own, so that nobody tells it twice
 }
 
 // readTail reads the end of a file, enough to hold a separator line.
