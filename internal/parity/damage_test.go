@@ -195,17 +195,17 @@ func TestTargetThatLies(t *testing.T) {
 	b.put("packs/x", body)
 	other := bytes.Clone(body)
 	other[70000] ^= 1
-	shares, err := b.encode("packs/x", b.coder.meta(other), other)
+	shares, err := b.encode("packs/x", b.describeBody("", other), other)
 	if err != nil {
 		t.Fatal(err)
 	}
 	liar := l.slot(l.turn("packs/x"), 2)
-	o := b.object("packs/x", b.coder.meta(body))
+	o := b.object("packs/x", b.describeBody("", body))
 	// The liar forges the header and the checksums, too.
 	share := shares[liar]
 	copy(share, header{meta: o.meta, first: 2, targets: 6}.marshal())
 	w := o.newWindow(0, o.rows())
-	b.object("packs/x", b.coder.meta(other)).open(w, 2, share[headerSize:])
+	b.object("packs/x", b.describeBody("", other)).open(w, 2, share[headerSize:])
 	for row := int64(0); row < o.rows(); row++ {
 		at := headerSize + row*(BlockSize+sumSize) + int64(len(w.row(row)))
 		sum := o.check.sum(2, row, w.row(row))

@@ -1,7 +1,6 @@
 package parity
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"runtime"
 	"sync"
@@ -22,10 +21,6 @@ func newCoder(l Layout) (*coder, error) {
 		return nil, err
 	}
 	return &coder{Layout: l, rs: rs}, nil
-}
-
-func (c *coder) meta(body []byte) meta {
-	return meta{data: c.Data, parity: c.Parity, size: int64(len(body)), block: BlockSize, sum: sha256.Sum256(body)}
 }
 
 // encode gives the shares of an object with meta m, by target; nil for a target that gets

@@ -25,6 +25,7 @@ package parity
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -59,6 +60,9 @@ type Options struct {
 	Targets []Target // as many as Layout says, always in the same order
 	// Whole tells the names of which every target gets a whole copy; nil: none.
 	Whole func(name string) bool
+	// Sum gives the SHA-256 that a name says its object has, where it says so: it
+	// is then not computed again. nil: no name does.
+	Sum func(name string) (sum [sha256.Size]byte, ok bool)
 	// Retry is how long a target that did not answer is left alone the first
 	// time; 0: 30 s.
 	Retry time.Duration
@@ -69,6 +73,7 @@ type Options struct {
 type Store struct {
 	*coder
 	whole   func(name string) bool
+	sum     func(name string) ([sha256.Size]byte, bool)
 	targets []*target
 	known   *metas
 	lose    struct{ read, write int }
@@ -86,7 +91,7 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{coder: c, whole: o.Whole, known: newMetas()}
+	s := &Store{coder: c, whole: o.Whole, sum: o.Sum, known: newMetas()}
 	if s.whole == nil {
 		s.whole = func(string) bool { return false }
 	}

@@ -36,7 +36,7 @@ func (s *Store) putSharded(ctx context.Context, name string, body []byte) error 
 	if err := s.ready(name); err != nil {
 		return err
 	}
-	m := s.coder.meta(body)
+	m := s.describeBody(name, body)
 	shares, err := s.encode(name, m, body)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", name, err)
@@ -61,6 +61,19 @@ func (s *Store) putSharded(ctx context.Context, name string, body []byte) error 
 	}
 	s.known.put(name, m)
 	return nil
+}
+
+// describeBody is the meta of an object that is put.
+func (s *Store) describeBody(name string, body []byte) meta {
+	m := meta{data: s.Data, parity: s.Parity, size: int64(len(body)), block: BlockSize}
+	if s.sum != nil {
+		if sum, ok := s.sum(name); ok {
+			m.sum = sum
+			return m
+		}
+	}
+	m.sum = sha256.Sum256(body)
+	return m
 }
 
 // ready refuses to begin a Put when too many targets are away already.

@@ -102,7 +102,8 @@ func (c Config) Spread(ctx context.Context, opened []OpenTarget) (*parity.Store,
 			all[i] = parity.Target{Label: c.Targets[i].URL, Err: fmt.Errorf("%w: another one lies there", ErrForeign)}
 		}
 	}
-	return parity.New(parity.Options{Layout: c.Layout, Targets: all, Whole: wholeName})
+	return parity.New(parity.Options{Layout: c.Layout, Targets: all, Whole: wholeName,
+		Sum: func(name string) ([32]byte, bool) { o, ok := objectOf(name); return o.ID, ok }})
 }
 
 // recognize tells which target a store is, -1 for an empty one, and whether it
