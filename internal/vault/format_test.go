@@ -63,8 +63,8 @@ func newWithout(t *testing.T) *without {
 		t.Fatal(err)
 	}
 	pages := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllSubmatch(doc, -1)
-	if len(pages) != 1 {
-		t.Fatalf("docs/format.md holds %d pages of Python", len(pages))
+	if len(pages) == 0 { // the first one reads a vault, others help it
+		t.Fatal("docs/format.md holds no page of Python")
 	}
 	if err := os.WriteFile(w.page, pages[0][1], 0o600); err != nil {
 		t.Fatal(err)
