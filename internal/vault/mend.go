@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"salvor/chunk"
@@ -30,6 +31,9 @@ func (v *Vault) replace(ctx context.Context, name string, good []byte) error {
 
 // putAside gives a damaged object another name.
 func (v *Vault) putAside(ctx context.Context, name string) error {
+	v.mu.Lock()
+	v.aside = nil
+	v.mu.Unlock()
 	aside := asidePrefix + name + "."
 	if m, ok := v.store.(objstore.Mover); ok {
 		return m.Move(ctx, name, aside+randomHex(8))
@@ -51,13 +55,26 @@ func unreadable(err error) bool {
 	return errors.Is(err, syscall.EIO) || errors.Is(err, objstore.ErrDamaged)
 }
 
-// asides lists what was put aside of an object.
-func (v *Vault) asides(ctx context.Context, name string) (names []string, err error) {
-	err = v.store.List(ctx, asidePrefix+name+".", func(i objstore.Info) error {
-		names = append(names, i.Name)
-		return nil
-	})
-	return names, err
+// asides gives the names of what was put aside of an object. It lists all of it
+// once: a prune deletes thousands of objects, of which nothing was put aside. What
+// another process puts aside meanwhile is of no object that is to be deleted.
+func (v *Vault) asides(ctx context.Context, name string) ([]string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.aside == nil {
+		found := map[string][]string{}
+		err := v.store.List(ctx, asidePrefix, func(i objstore.Info) error {
+			of := strings.TrimPrefix(i.Name, asidePrefix)
+			of = of[:max(0, strings.LastIndexByte(of, '.'))]
+			found[of] = append(found[of], i.Name)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		v.aside = found
+	}
+	return v.aside[name], nil
 }
 
 // MendChain puts certificates and commits from a copy of the vault in the place

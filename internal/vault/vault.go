@@ -25,6 +25,7 @@ type Vault struct {
 
 	mu      sync.Mutex
 	writers map[WriterID]*writer // certificates that were verified, see writers
+	aside   map[string][]string  // see asides; nil: not listed
 }
 
 // CreateOptions says what vault Create makes.
