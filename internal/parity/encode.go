@@ -11,7 +11,8 @@ import (
 // coder makes the shares of objects, and knows one layout.
 type coder struct {
 	Layout
-	rs reedsolomon.Encoder
+	rs      reedsolomon.Encoder
+	buffers sync.Pool // of *[]byte, for shares
 }
 
 func newCoder(l Layout) (*coder, error) {
@@ -35,7 +36,7 @@ func (c *coder) encode(name string, m meta, body []byte) ([][]byte, error) {
 		if len(own) == 0 {
 			continue
 		}
-		b := make([]byte, headerSize, m.shareSize(own))
+		b := c.buffer(m.shareSize(own))
 		copy(b, header{meta: m, first: own[0], targets: c.Targets}.marshal())
 		for _, i := range own {
 			end := len(b) + int(onTarget(m.length(i)))
@@ -45,6 +46,24 @@ func (c *coder) encode(name string, m meta, body []byte) ([][]byte, error) {
 		shares[slot] = b
 	}
 	return shares, c.fill(m, body, at)
+}
+
+// buffer gives memory for a share: packs come one after another and are all
+// of a size, so it is used again.
+func (c *coder) buffer(size int64) []byte {
+	if b, ok := c.buffers.Get().(*[]byte); ok && int64(cap(*b)) >= size {
+		return (*b)[:headerSize]
+	}
+	return make([]byte, headerSize, size)
+}
+
+// recycle takes shares back that nobody reads any more.
+func (c *coder) recycle(shares [][]byte) {
+	for _, b := range shares {
+		if b != nil {
+			c.buffers.Put(&b)
+		}
+	}
 }
 
 // fill computes all rows, on as many processors as there are.

@@ -60,6 +60,9 @@ func (s *Store) putSharded(ctx context.Context, name string, body []byte) error 
 		return s.fault("put", name, errs)
 	}
 	s.known.put(name, m)
+	if failed(errs) == 0 { // a target that failed may still be reading
+		s.recycle(shares)
+	}
 	return nil
 }
 
