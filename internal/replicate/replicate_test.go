@@ -149,6 +149,62 @@ func TestCopyIsCutOff(t *testing.T) {
 	}
 }
 
+// Each call to either store fails once: the copy fails or manages, and the next
+// one completes it.
+func TestEveryCallOfACopyFailsOnce(t *testing.T) {
+	var source *faulty.Store
+	w := world.NewIn(t, t.TempDir(), func(s objstore.Store) objstore.Store {
+		source = faulty.New(s)
+		return source
+	})
+	for range 2 {
+		w.Fill("ann", "INBOX", 2)
+		w.Night()
+	}
+	for _, op := range []faulty.Op{faulty.Get, faulty.List, faulty.Stat} {
+		for _, there := range []bool{false, true} {
+			for nth, met := 1, 1; met > 0; nth++ {
+				store, path := place(t, w, "copy")
+				to := faulty.New(store)
+				bad := source
+				if there {
+					bad = to
+				}
+				bad.Set(faulty.Fault{Op: op, Nth: nth})
+				_, err := replicate.Copy(t.Context(), w.H.Vault, to, replicate.Options{})
+				if met = bad.Met(); met == 0 {
+					must(t, err)
+				}
+				bad.Set()
+				r, err := replicate.Copy(t.Context(), w.H.Vault, store, replicate.Options{})
+				must(t, err)
+				if len(r.Damaged) > 0 || len(r.Mended) > 0 {
+					t.Errorf("%s %d: %+v", op, nth, r)
+				}
+				must(t, os.RemoveAll(path))
+			}
+		}
+	}
+}
+
+// full is a store whose disk is nearly full.
+type full struct{ objstore.Store }
+
+func (full) Free(context.Context) (int64, error) { return 100, nil }
+
+func TestCopyDoesNotFit(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 2)
+	w.Night()
+	store, path := place(t, w, "copy")
+	if _, err := replicate.Copy(t.Context(), w.H.Vault, full{store}, replicate.Options{}); !errors.Is(err, objstore.ErrFull) {
+		t.Errorf("got %v", err)
+	}
+	if len(packs(t, path)) > 0 {
+		t.Error("it began all the same")
+	}
+}
+
 func TestDamageIsNotCopied(t *testing.T) {
 	w := world.New(t)
 	w.Fill("ann", "INBOX", 3)
