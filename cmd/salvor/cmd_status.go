@@ -82,12 +82,18 @@ func (a *app) status(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	if a.json {
+		layout, targets := a.spreadOf(s.vault)
 		return a.printJSON(struct {
 			*upkeep.Status
-			Head headWords `json:"head"`
-		}{st, headWords(st.Head)})
+			Head    headWords `json:"head"`
+			Parity  string    `json:"parity,omitempty"`
+			Targets []string  `json:"targets,omitempty"`
+		}{st, headWords(st.Head), layout, targets})
 	}
 	a.print("vault    %s (id %s, commit %d)", a.settings.vault, st.Vault, st.Head.Number)
+	if layout, targets := a.spreadOf(s.vault); layout != "" {
+		a.print("parity   %s over %s", layout, strings.Join(targets, ", "))
+	}
 	a.print("users    %d", st.Users)
 	a.print("mail     %s, %s; %s deleted and still kept", counted(st.Messages.Live, "message"), size(st.Bytes.Content), counted(st.Messages.DeletedKept, "message"))
 	a.print("stored   %s, of which %s wait to be erased%s", size(st.Bytes.Stored), size(st.Bytes.ToErase), since(st))

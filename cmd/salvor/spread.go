@@ -105,6 +105,18 @@ func (a *app) rememberTargets(url string, c vault.Config) error {
 	return nil
 }
 
+// spreadOf gives a vault's layout and where its targets are now; "" for a
+// vault without parity.
+func (a *app) spreadOf(v *vault.Vault) (layout string, targets []string) {
+	if v == nil || len(v.Config().Targets) == 0 {
+		return "", nil
+	}
+	for _, t := range v.Config().Targets {
+		targets = append(targets, a.settings.config.URLFor(t.URL))
+	}
+	return v.Config().Layout.String(), targets
+}
+
 // tellTroubles says in a line each which targets are away.
 func (a *app) tellTroubles(v *vault.Vault) {
 	for _, t := range troubleWords(v) {

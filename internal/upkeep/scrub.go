@@ -27,6 +27,12 @@ func (c *checker) scrub(ctx context.Context, past past) error {
 		c.report.BytesRead += bytes
 		c.o.Meter.Add(1, bytes)
 	}
+	var blank []string
+	for _, t := range c.h.Vault.Troubles() {
+		if t.Blank {
+			blank = append(blank, t.Target)
+		}
+	}
 	filled, err := c.h.Vault.Scrub(ctx, o, func(f parity.Finding) error {
 		switch {
 		case f.Target == "" && f.Err == nil:
@@ -38,8 +44,8 @@ func (c *checker) scrub(ctx context.Context, past past) error {
 		}
 		return nil
 	})
-	for _, label := range filled {
-		c.noteTarget("target "+label, "was empty", parity.Finding{Repaired: true})
+	for _, label := range blank {
+		c.noteTarget("target "+label, "is empty", parity.Finding{Repaired: slices.Contains(filled, label)})
 	}
 	return err
 }
