@@ -222,6 +222,55 @@ func TestTargetThatLies(t *testing.T) {
 	b.healthy()
 }
 
+// TestMirrorThatLies is about a layout in which a single shard is all of the
+// object.
+func TestMirrorThatLies(t *testing.T) {
+	l := layout(1, 1, 2)
+	b := newLab(t, l)
+	body := storetest.Bytes(3, 10000)
+	b.put("packs/x", body)
+	other := bytes.Clone(body)
+	other[7000] ^= 1
+	m := b.describeBody("packs/x", body) // the lie is in the bytes only
+	shares, err := b.encode("packs/x", m, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	liar := l.slot(l.turn("packs/x"), 0)
+	b.disks[liar].objects["packs/x"] = shares[liar]
+	if got, err := b.Get(t.Context(), "packs/x", 0, -1); err != nil || !bytes.Equal(got, body) {
+		t.Fatalf("get: %d bytes, %v", len(got), err)
+	}
+	f, _ := b.scrub(repair())
+	if len(f) != 1 || !f[0].Repaired {
+		t.Errorf("findings %+v", f)
+	}
+	b.healthy()
+}
+
+// TestHeaderThatLies has a share that says it belongs to a huge object.
+func TestHeaderThatLies(t *testing.T) {
+	l := layout(2, 1, 3)
+	b := newLab(t, l)
+	body := storetest.Bytes(3, 10000)
+	b.put("packs/x", body)
+	for slot, d := range b.disks {
+		m := b.describeBody("packs/x", body)
+		m.size = objstore.MaxSize
+		share := d.objects["packs/x"]
+		if slot != l.slot(l.turn("packs/x"), 2) {
+			copy(share, header{meta: m, first: l.shards(l.turn("packs/x"), slot)[0], targets: 3}.marshal())
+		}
+	}
+	b.open(l, nil)
+	f, _ := b.scrub(repair())
+	if len(f) != 2 || !f[0].Repaired || !f[1].Repaired {
+		t.Errorf("findings %+v", f)
+	}
+	b.want("packs/x", body)
+	b.healthy()
+}
+
 // TestBeyondParity loses one shard too many.
 func TestBeyondParity(t *testing.T) {
 	l := layout(4, 2, 6)

@@ -104,19 +104,17 @@ func (o *object) read(ctx context.Context, off, n int64) ([]byte, error) {
 	}
 	part(last)
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		for _, e := range errs {
-			if e != nil {
-				return nil, e // one says enough
-			}
+	for _, err := range errs {
+		if err != nil {
+			return nil, err // one says enough
 		}
 	}
-	if len(parts) == 1 {
-		return parts[0], nil
-	}
-	out := make([]byte, 0, n)
-	for _, p := range parts {
-		out = append(out, p...)
+	out := parts[0]
+	if len(parts) > 1 {
+		out = make([]byte, 0, n)
+		for _, p := range parts {
+			out = append(out, p...)
+		}
 	}
 	if n == o.size && sha256.Sum256(out) != o.sum {
 		return o.distrust(ctx)

@@ -97,8 +97,13 @@ func (r *scrubber) load(ctx context.Context, name string) (shares [][]byte, errs
 // It is nil when no share has a sound header.
 func (r *scrubber) trust(name string, shares [][]byte, errs []error) (*object, map[int]*window) {
 	headers := make([]*header, len(shares))
+	longest := int64(0)
+	for _, b := range shares {
+		longest = max(longest, int64(len(b)))
+	}
 	for slot, b := range shares {
-		if h, ok := parseHeader(b); ok && h.data == r.s.Data && h.parity == r.s.Parity && h.block == BlockSize {
+		h, ok := parseHeader(b)
+		if ok && h.data == r.s.Data && h.parity == r.s.Parity && h.block == BlockSize && h.shardSize() <= longest { // no memory for what a lie says
 			headers[slot] = &h
 		}
 	}
