@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -132,7 +133,7 @@ func (m *model) step() {
 		{14, "deliver", m.deliverSome}, {4, "deliver again", m.deliverAgain}, {8, "move", m.move}, {8, "flag", m.flag},
 		{14, "expunge", m.expunge}, {10, "backup", m.backup}, {12, "night", m.night}, {8, "prune", m.prune},
 		{4, "sleep", func() { m.sleep(time.Duration(m.rng.Int64N(int64(60 * time.Hour)))) }},
-		{5, "clock", m.stepClock}, {3, "catalog", m.loseCatalog}, {4, "copy", m.copy}, {3, "damage", m.damage}, {3, "host", m.changeHost}, {7, "verify", m.verify},
+		{5, "clock", m.stepClock}, {3, "catalog", m.loseCatalog}, {4, "copy", m.copy}, {3, "damage", m.damage}, {3, "host", m.changeHost}, {2, "forget", m.forget}, {7, "verify", m.verify},
 		{0, "", nil},
 	} {
 		if a.name == "" {
@@ -196,11 +197,9 @@ func (m *model) deliverAgain() {
 		m.deliver(user, folder, body)
 		return
 	}
-	for key := range m.fates {
-		user, body, _ := strings.Cut(key, "\n")
-		m.deliver(user, folder, body)
-		return
-	}
+	known := slices.Sorted(maps.Keys(m.fates))
+	user, body, _ := strings.Cut(known[m.rng.IntN(len(known))], "\n")
+	m.deliver(user, folder, body)
 }
 
 func (m *model) any() *mail { return m.mails[m.rng.IntN(len(m.mails))] }
@@ -283,6 +282,18 @@ func (m *model) prune() {
 	})
 }
 
+// forget erases a user whose mail is still at the source: it comes back with the
+// next backup, and what the user had deleted does not.
+func (m *model) forget() {
+	m.attempt("forget", func(ctx context.Context) error {
+		_, err := upkeep.Forget(ctx, m.w.H, "cid", m.w.PruneOptions())
+		if errors.Is(err, upkeep.ErrNoUser) || err != nil && strings.Contains(err.Error(), "a clock in doubt") {
+			return nil
+		}
+		return err
+	})
+}
+
 // attempt does something, at times with a store that fails in the middle or
 // with an interruption, and then learns from the vault what came of it.
 func (m *model) attempt(name string, do func(context.Context) error) {
@@ -347,6 +358,10 @@ func (m *model) learn() (partial bool) {
 		m.note("run %d: %s, partial %v, clock %q", r.Number, r.Kind, r.Partial, r.Clock)
 		if r.Kind == string(vault.CommitPrune) {
 			m.expire()
+		}
+		if r.Kind == string(vault.CommitForget) {
+			maps.DeleteFunc(m.fates, func(key string, _ *fate) bool { return strings.HasPrefix(key, "cid\n") })
+			m.snapshot = slices.DeleteFunc(m.snapshot, func(line string) bool { return strings.HasPrefix(line, "cid ") })
 		}
 		if r.Kind == string(vault.CommitBackup) {
 			if partial = r.Partial; !partial {
