@@ -191,6 +191,9 @@ func (a *app) openWriter(ctx context.Context) (*session, error) {
 	if s.replica {
 		return nil, a.whereVault(vault.ErrReplica)
 	}
+	if err := mayWrite(s.vault); err != nil {
+		return nil, a.whereVault(err)
+	}
 	if err := a.ensureHostKey(ctx, s); err != nil {
 		return nil, err
 	}

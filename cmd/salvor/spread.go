@@ -20,7 +20,7 @@ import (
 // one when this host saw it last: the target itself may be away. store is what
 // lies at url, nil when it could not be opened. ok is false when url names no
 // such vault.
-func (a *app) openSpread(ctx context.Context, url string, store objstore.Store, o objstore.Options) (spread objstore.Store, ok bool, err error) {
+func (a *app) openSpread(ctx context.Context, url string, store objstore.Store, o objstore.Options) (_ objstore.Store, ok bool, err error) {
 	st, err := a.readState()
 	if err != nil {
 		return nil, false, err
@@ -44,10 +44,44 @@ func (a *app) openSpread(ctx context.Context, url string, store objstore.Store, 
 		return nil, false, ctx.Err()
 	}
 	o.Create = false // a target that is not there is away, and nothing to be made
-	if spread, err = c.Spread(ctx, a.openTargets(ctx, c, o)); err != nil {
+	whole, err := c.Spread(ctx, a.openTargets(ctx, c, o))
+	if err != nil {
 		return nil, true, err
 	}
-	return spread, true, a.rememberTargets(url, c)
+	read, _ := c.Layout.MayLose()
+	if err := bearable(whole.Troubles(), read, c.Layout, "read"); err != nil {
+		return nil, true, fmt.Errorf("%s: %w", url, err)
+	}
+	return whole, true, a.rememberTargets(url, c)
+}
+
+// bearable refuses, in one line, what would fail for each object because more
+// targets are away than may be.
+func bearable(away []parity.Trouble, most int, l parity.Layout, todo string) error {
+	if len(away) <= most {
+		return nil
+	}
+	var words []string
+	for _, t := range away {
+		why := "it is empty"
+		if !t.Blank {
+			why, _ = explain(t.Err)
+		}
+		words = append(words, t.Target+" ("+why+")")
+	}
+	return withHint(fmt.Errorf("%w: %s of %d away, and %s can be %s with at most %d away: %s", objstore.ErrUnavailable,
+		counted(len(away), "target"), l.Targets, l, todo, most, strings.Join(words, ", ")),
+		"bring them back; nothing is lost meanwhile. docs/runbook.md, \"A target is away\"")
+}
+
+// mayWrite refuses to begin what could not be written.
+func mayWrite(v *vault.Vault) error {
+	l := v.Config().Layout
+	if len(v.Config().Targets) == 0 {
+		return nil
+	}
+	_, write := l.MayLose()
+	return bearable(v.Troubles(), write, l, "written to")
 }
 
 func (a *app) spreadConfig(ctx context.Context, store objstore.Store) (vault.Config, bool, error) {
@@ -63,6 +97,8 @@ func (a *app) vacant(ctx context.Context, store objstore.Store) bool {
 	return vault.Vacant(ctx, store) == nil
 }
 
+var errNoTarget = errors.New("there is no such directory or bucket")
+
 // openTargets opens all targets of a vault, those on servers at the same time.
 func (a *app) openTargets(ctx context.Context, c vault.Config, o objstore.Options) []vault.OpenTarget {
 	all := make([]vault.OpenTarget, len(c.Targets))
@@ -74,6 +110,9 @@ func (a *app) openTargets(ctx context.Context, c vault.Config, o objstore.Option
 			own := o
 			own.CredentialsFile = a.settings.config.CredentialsFor(t.URL)
 			all[i].Store, all[i].Err = a.openPlain(ctx, url, own)
+			if errors.Is(all[i].Err, objstore.ErrNotExist) {
+				all[i].Err = errNoTarget
+			}
 		})
 	}
 	wg.Wait()
@@ -146,17 +185,10 @@ func troubleWords(v *vault.Vault) (all []string) {
 			all = append(all, fmt.Sprintf("target %s is empty: if it replaces a lost one, `salvor check --repair` fills it; if not, is its disk mounted?", t.Target))
 			continue
 		}
-		all = append(all, fmt.Sprintf("target %s is away: %s", t.Target, whyAway(t.Err)))
+		line, _ := explain(t.Err)
+		all = append(all, fmt.Sprintf("target %s is away: %s", t.Target, line))
 	}
 	return all
-}
-
-func whyAway(err error) string {
-	if errors.Is(err, vault.ErrNoVault) || errors.Is(err, objstore.ErrNotExist) {
-		return "there is no such directory or bucket"
-	}
-	line, _ := explain(err)
-	return line
 }
 
 // parityLayout reads --parity and --target; ok is false where there is none.
