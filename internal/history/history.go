@@ -76,12 +76,25 @@ func (h *History) Follow(ctx context.Context) (int, error) {
 	if len(h.keys()) == 0 {
 		return 0, fmt.Errorf("replay %d commits: %w", len(commits), ErrNoKey)
 	}
-	if last := lastCheckpoint(commits); last >= 0 && (head.Number == 0 || !h.journalsThere(ctx, commits[:last+1])) {
-		if err := h.replay(ctx, commits[last], replayCheckpoint); err != nil {
-			return 0, err
+	last := lastCheckpoint(commits)
+	if last < 0 || head.Number > 0 && h.journalsThere(ctx, commits[:last+1]) {
+		n, err := h.replayAll(ctx, commits)
+		var damage *vault.DamageError
+		if n > last || !errors.As(err, &damage) {
+			return n, err
 		}
-		commits = commits[last+1:]
+		// A journal is damaged for which the checkpoint stands: such a one is
+		// not repaired any more.
 	}
+	if err := h.replay(ctx, commits[last], replayCheckpoint); err != nil {
+		return 0, err
+	}
+	n, err := h.replayAll(ctx, commits[last+1:])
+	return last + 1 + n, err
+}
+
+// replayAll applies the journals of commits and says of how many it could.
+func (h *History) replayAll(ctx context.Context, commits []*vault.Commit) (int, error) {
 	for i, c := range commits {
 		if err := h.replay(ctx, c, replayJournals); err != nil {
 			return i, err

@@ -88,6 +88,44 @@ func TestHealFromASecondCopy(t *testing.T) {
 	}
 }
 
+// A damaged journal was replaced by a checkpoint. A host whose catalog is older
+// than it goes on from there, and does not wait until the journal is erased.
+func TestDamagedJournalStopsNoOtherHost(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 3)
+	w.Night()
+	other := w.Join(w.H.Vault, filepath.Join(w.Dir, "other.db"), "other")
+	_, err := other.Follow(t.Context())
+	must(t, err)
+	for range 3 {
+		w.Fill("ann", "INBOX", 1)
+		w.Night()
+	}
+	var last vault.Object
+	must(t, w.H.Vault.Commits(t.Context(), vault.Head{}, func(c *vault.Commit) error {
+		if c.Number == 3 {
+			last = c.Journals[0]
+		}
+		return nil
+	}))
+	spoil(t, filepath.Join(w.VaultDir, last.Name()))
+	if _, err := other.Follow(t.Context()); err == nil {
+		t.Fatal("without a checkpoint there is nothing to go on from")
+	}
+	r, err := upkeep.Check(t.Context(), w.H, upkeep.CheckOptions{ReadData: true})
+	must(t, err)
+	if len(r.Damaged) != 1 {
+		t.Errorf("%+v", r)
+	}
+	w.Fill("ann", "INBOX", 1)
+	w.Night()
+	_, err = other.Follow(t.Context())
+	must(t, err)
+	if dump(t, other.Catalog) != dump(t, w.H.Catalog) {
+		t.Error("the catalogs differ")
+	}
+}
+
 func marked(t *testing.T, w *world.World) (n int) {
 	t.Helper()
 	must(t, w.H.Catalog.Packs(t.Context(), func(p *catalog.PackUse) error {
