@@ -47,13 +47,27 @@ func newStore(t testing.TB, o Options) *Store {
 }
 
 func TestConformance(t *testing.T) {
-	for _, l := range []Layout{layout(1, 1, 2), layout(4, 2, 6), layout(4, 2, 3), layout(17, 3, 5), layout(2, 1, 1)} {
-		t.Run(fmt.Sprintf("%v on %d", l, l.Targets), func(t *testing.T) {
+	for _, l := range []Layout{layout(1, 1, 2), layout(4, 2, 6), layout(4, 2, 3)} {
+		t.Run(fmt.Sprintf("%v on %d disks", l, l.Targets), func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) objstore.Store {
 				return newStore(t, Options{Layout: l, Targets: dirTargets(t, l.Targets)})
 			})
 		})
 	}
+	for _, l := range []Layout{layout(17, 3, 5), layout(2, 1, 1), layout(2, 2, 7)} {
+		t.Run(fmt.Sprintf("%v on %d in memory", l, l.Targets), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) objstore.Store {
+				return newStore(t, Options{Layout: l, Targets: memoryTargets(l.Targets)})
+			})
+		})
+	}
+}
+
+func memoryTargets(n int) (all []Target) {
+	for i := range n {
+		all = append(all, Target{Label: fmt.Sprint(i), Store: newMemory()})
+	}
+	return all
 }
 
 // TestConformanceAllWhole is the suite with copies only: every race is decided
@@ -62,11 +76,7 @@ func TestConformanceAllWhole(t *testing.T) {
 	for _, n := range []int{2, 3, 4} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) objstore.Store {
-				var targets []Target
-				for i := range n {
-					targets = append(targets, Target{Label: fmt.Sprint(i), Store: newMemory()})
-				}
-				return newStore(t, Options{Layout: layout(1, 1, n), Targets: targets, Whole: func(string) bool { return true }})
+				return newStore(t, Options{Layout: layout(1, 1, n), Targets: memoryTargets(n), Whole: func(string) bool { return true }})
 			})
 		})
 	}
@@ -145,4 +155,18 @@ func TestHeader(t *testing.T) {
 			t.Errorf("a flipped bit at %d went unnoticed", i)
 		}
 	}
+}
+
+// FuzzShare gives anything for a share: it is refused, or what was written.
+func FuzzShare(f *testing.F) {
+	f.Add(wrap([]byte("an object")))
+	f.Add(header{meta: meta{data: 4, parity: 2, size: 10000, block: BlockSize}, first: 1, targets: 6}.marshal())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, ok := parseHeader(b); ok && string(h.marshal()) != string(b[:headerSize]) {
+			t.Errorf("two spellings of one header: %q", b[:headerSize])
+		}
+		if body, ok := Unwrap(b); ok && string(wrap(body)) != string(b) {
+			t.Errorf("two spellings of one copy: %q", b)
+		}
+	})
 }

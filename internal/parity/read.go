@@ -68,6 +68,9 @@ func (s *Store) getSharded(ctx context.Context, name string, off, n int64) ([]by
 	if serr != nil {
 		return nil, serr
 	}
+	if all.there+all.hidden < s.Data { // what a put that was cut off has left
+		return nil, s.gone(name, all)
+	}
 	for _, other := range all.metas {
 		if other == m {
 			continue
