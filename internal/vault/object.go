@@ -52,7 +52,10 @@ func (k ObjectKind) known() bool {
 func parseObjectName(kind ObjectKind, name string) (Object, bool) {
 	id, err := chunk.ParseID(name[strings.LastIndexByte(name, '/')+1:])
 	o := Object{Kind: kind, ID: id}
-	return o, err == nil && o.Name() == name
+	if err != nil || o.Name() != name {
+		return Object{Kind: kind}, false // a hash in a wrong place must not lead to the right one
+	}
+	return o, true
 }
 
 // header is the first line of the plaintext of an encrypted object.
