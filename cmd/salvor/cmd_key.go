@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -187,12 +188,18 @@ func (a *app) keyRevoke(ctx context.Context, c *cli.Context) error {
 		return a.whereVault(err)
 	}
 	last := head.Number
+	if known, ok := s.vault.Revoked()[cert.Writer]; ok { // it was revoked before, and somebody removed that
+		last = known
+	}
 	if text := c.String("last"); text != "" {
 		if last, err = strconv.ParseUint(text, 10, 64); err != nil {
 			return usagef("--last: %q is no commit number", text)
 		}
 	}
 	what := fmt.Sprintf("the key of %s (writer %s); its commits up to %d stay good", cert.Host, shortID(cert.Writer), last)
+	if n, err := believed(ctx, s.vault, cert.Writer, last); err == nil && n < head.Number {
+		what += fmt.Sprintf(", and the vault would end with commit %d", n)
+	}
 	if c.Bool("dry-run") {
 		a.say("Would revoke %s.", what)
 		return nil
@@ -204,10 +211,37 @@ func (a *app) keyRevoke(ctx context.Context, c *cli.Context) error {
 		return a.whereVault(err)
 	}
 	a.say("Revoked %s.", what)
-	if a.json {
-		return a.printJSON(map[string]any{"writer": cert.Writer, "host": cert.Host, "last_good_commit": last})
+	n, err := believed(ctx, s.vault, cert.Writer, last)
+	if err != nil && !errors.Is(err, vault.ErrNotAuthentic) {
+		return a.whereVault(err)
 	}
-	return nil
+	if n < head.Number {
+		a.warn("salvor: warning: the vault ends with commit %d now, and nobody can write to it: commit %d is the key's, and all after it was built on it; "+
+			"docs/runbook.md, \"A writer key was stolen\"", n, n+1)
+	}
+	if a.json {
+		if err := a.printJSON(map[string]any{"writer": cert.Writer, "host": cert.Host, "last_good_commit": last}); err != nil {
+			return err
+		}
+	}
+	return a.rememberRevoked(s)
+}
+
+// believed gives the number of the last commit before the first one that a
+// revocation takes away: what follows it was built on it.
+func believed(ctx context.Context, v *vault.Vault, id vault.WriterID, last uint64) (n uint64, err error) {
+	end := errors.New("end")
+	err = v.Commits(ctx, vault.Head{}, func(c *vault.Commit) error {
+		if c.Writer == id && c.Number > last {
+			return end
+		}
+		n = c.Number
+		return nil
+	})
+	if errors.Is(err, end) {
+		err = nil
+	}
+	return n, err
 }
 
 // findWriter finds a certificate by its writer id or the beginning of it.

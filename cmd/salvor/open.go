@@ -63,6 +63,9 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 	}
 	s.host, err = vault.ReadHostKey(a.hostKeyPath(v.ID()))
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := a.refuseStranger(s); err != nil {
+			return nil, a.whereVault(err)
+		}
 		return s, a.rememberVault(s)
 	}
 	if err != nil {
@@ -78,12 +81,38 @@ func (a *app) openVault(ctx context.Context) (*session, error) {
 	return s, a.rememberVault(s)
 }
 
-// rememberVault notes where the vault lies, but not where a copy does.
+// rememberVault notes where the vault lies, but not where a copy does, and tells
+// the vault what this host knows of it. A copy may not have the newest
+// revocations yet.
 func (a *app) rememberVault(s *session) error {
 	if s.replica {
 		return nil
 	}
+	st, err := a.readState()
+	if err != nil {
+		return err
+	}
+	s.vault.KnowRevoked(st.Revoked[s.vault.ID()])
 	return a.remember(s.vault.ID())
+}
+
+// refuseStranger refuses a vault in the place of another one that this host has
+// seen there, when no key at hand speaks for it: anybody can make a vault that
+// is sound in itself, with mail that he has written.
+func (a *app) refuseStranger(s *session) error {
+	st, err := a.readState()
+	if err != nil {
+		return err
+	}
+	known := st.Vaults[a.settings.vault]
+	if known == "" || known == s.vault.ID() {
+		return nil
+	}
+	if _, err := s.ids.Root(s.vault.Config().Root); err == nil {
+		return nil
+	}
+	return withHint(fmt.Errorf("%w: here was vault %s, now there is %s, of which this host has no key", vault.ErrNotAuthentic, known, s.vault.ID()),
+		"if that is right, give the identity of the new one once with --identity; else somebody replaced the vault: docs/runbook.md, \"Something is not authentic\"")
 }
 
 // openStore opens the store that the vault's URL names.
@@ -173,7 +202,7 @@ func (a *app) openCatalog(ctx context.Context, s *session) error {
 		a.onClose(c.Close)
 		return nil
 	}
-	a.onClose(func() error { return errors.Join(a.rememberHead(s), c.Close()) })
+	a.onClose(func() error { return errors.Join(a.rememberHead(s), a.rememberRevoked(s), c.Close()) })
 	head, err := c.Head()
 	if err != nil || head.Number > 0 {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,10 @@ type state struct {
 	// Heads gives the newest commit that this host has seen, by vault: by it a
 	// vault that was rolled back is noticed when the catalog is lost.
 	Heads map[string]headWords `json:"heads,omitempty"`
+	// Revoked gives the revocations that this host has seen, by vault: writers,
+	// and the last commit to be believed of each. A vault that has lost one was
+	// rolled back, or somebody writes on with a key that was taken from him.
+	Revoked map[string]map[vault.WriterID]uint64 `json:"revoked,omitempty"`
 	// Checks says which part of a vault was read last by check --percent, so that
 	// the next one reads the next part.
 	Checks map[string]int `json:"checks,omitempty"`
@@ -103,6 +108,26 @@ func (a *app) rememberHead(s *session) error {
 		return err
 	}
 	st.Heads[head.Vault] = headWords(head)
+	if err := a.writeState(st); err != nil {
+		a.warn("salvor: warning: %v", err) // as in remember
+	}
+	return nil
+}
+
+// rememberRevoked notes the revocations that were seen in the vault.
+func (a *app) rememberRevoked(s *session) error {
+	seen := s.vault.Revoked()
+	if len(seen) == 0 {
+		return nil
+	}
+	st, err := a.readState()
+	if err != nil || maps.Equal(st.Revoked[s.vault.ID()], seen) {
+		return err
+	}
+	if st.Revoked == nil {
+		st.Revoked = map[string]map[vault.WriterID]uint64{}
+	}
+	st.Revoked[s.vault.ID()] = seen
 	if err := a.writeState(st); err != nil {
 		a.warn("salvor: warning: %v", err) // as in remember
 	}

@@ -12,8 +12,8 @@ import (
 // Commits gives every commit after a known head, oldest first, each verified:
 // its number and vault, the hash of the one before, the writer's certificate,
 // role and signature. Head{} begins with the first. It is ErrRolledBack when
-// the known head is not in the vault as it was. The commits that were given
-// before an error are sound.
+// the known head is not in the vault as it was, or a known revocation is gone.
+// The commits that were given before an error are sound.
 func (v *Vault) Commits(ctx context.Context, after Head, yield func(*Commit) error) error {
 	v.forgetWriters() // a revocation may have come since
 	found, err := v.listCommits(ctx)
@@ -21,6 +21,10 @@ func (v *Vault) Commits(ctx context.Context, after Head, yield func(*Commit) err
 		return err
 	}
 	if err := v.checkKnown(ctx, after, found); err != nil {
+		return err
+	}
+	revoked, err := v.checkRevoked(ctx, found[:after.Number])
+	if err != nil {
 		return err
 	}
 	previous := after.Hash
@@ -37,6 +41,7 @@ func (v *Vault) Commits(ctx context.Context, after Head, yield func(*Commit) err
 			return err
 		}
 	}
+	v.KnowRevoked(revoked)
 	return nil
 }
 

@@ -25,6 +25,7 @@ type Vault struct {
 
 	mu      sync.Mutex
 	writers map[WriterID]*writer // certificates that were verified, see writers
+	revoked map[WriterID]uint64  // revocations that are known, see KnowRevoked
 	aside   map[string][]string  // see asides; nil: not listed
 }
 
