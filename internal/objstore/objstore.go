@@ -26,6 +26,18 @@ type (
 	Space = object.Space
 	// Mover is a Store that can rename an object without reading it: directories.
 	Mover = object.Mover
+	// Versioner is a Store that may keep what was stored under a name before.
+	Versioner = object.Versioner
+	// Locker is a Store that can keep objects from being deleted: S3 with object lock.
+	Locker = object.Locker
+	// Lock is until when, and who may end it earlier.
+	Lock = object.Lock
+	// LockMode says who may end a lock before its time.
+	LockMode = object.LockMode
+	// Version is one of the things that were stored under a name.
+	Version = object.Version
+	// RetainedError says that an object cannot be deleted yet.
+	RetainedError = object.RetainedError
 	// Info is what a store says about an object without reading it.
 	Info = object.Info
 	// Error is the error of every operation of a store, in one line.
@@ -42,6 +54,12 @@ var (
 	ErrDamaged     = object.ErrDamaged
 	ErrName        = object.ErrName
 	ErrURL         = object.ErrURL
+)
+
+// The modes of locks.
+const (
+	Governance = object.Governance
+	Compliance = object.Compliance
 )
 
 const (

@@ -16,6 +16,8 @@ import (
 type Options struct {
 	// Create makes the directory or the bucket when it is not there.
 	Create bool
+	// Lock makes a bucket that Create makes one with object lock.
+	Lock bool
 	// CredentialsFile is a file in the format of ~/.aws/credentials from which
 	// an S3 store takes its keys; "" looks in the standard places.
 	CredentialsFile string
@@ -32,7 +34,7 @@ var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 // not set.
 func Open(ctx context.Context, url string, o Options) (Store, error) {
 	if strings.HasPrefix(url, "s3:") {
-		s, err := s3.Open(ctx, url, s3.Options{Create: o.Create, CredentialsFile: o.CredentialsFile, Waiting: o.Waiting})
+		s, err := s3.Open(ctx, url, s3.Options{Create: o.Create, Lock: o.Lock, CredentialsFile: o.CredentialsFile, Waiting: o.Waiting})
 		if err != nil {
 			return nil, err // and not an interface that holds a nil store
 		}

@@ -89,7 +89,7 @@ type Mover interface {
 	Move(ctx context.Context, from, to string) error
 }
 
-// The errors by which callers decide.
+// The errors by which callers decide (see also RetainedError).
 var (
 	// ErrNotExist says that there is no such object, or on opening no such
 	// directory or bucket.

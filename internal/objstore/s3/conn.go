@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -95,12 +96,30 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if date, ok := req.Context().Value(dateKey{}).(*string); ok {
 		*date = resp.Header.Get("Date")
 	}
-	isObject := req.Method == http.MethodGet && req.URL.RawQuery == ""
-	if !isObject || resp.StatusCode >= 300 {
+	if !isObject(req) || resp.StatusCode >= 300 {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
 		}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
 	}
+	if req.Method == http.MethodGet && req.URL.Query().Has("retention") && resp.StatusCode == http.StatusOK {
+		return resp, renameRetention(resp)
+	}
 	return resp, nil
+}
+
+// renameRetention gives the element that tells an object's lock the name that
+// it has at Amazon and minio-go insists on; versitygw uses another one.
+func renameRetention(resp *http.Response) error {
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(bytes.ReplaceAll(b, []byte("ObjectLockRetention"), []byte("Retention"))))
+	return err
+}
+
+// isObject tells whether a request asks for an object's bytes.
+func isObject(req *http.Request) bool {
+	query := req.URL.Query()
+	query.Del("versionId")
+	return req.Method == http.MethodGet && len(query) == 0
 }

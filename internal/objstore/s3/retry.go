@@ -217,7 +217,7 @@ func (s *Store) judge(op string, err error) (kind error, hint string) {
 		return object.ErrDenied, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a credentials file in the configuration"
 	case errors.As(err, &tlsError):
 		return object.ErrUnavailable, "the server's certificate is not trusted here: SSL_CERT_FILE may name the right authority"
-	case r.Code == minio.NoSuchKey:
+	case r.Code == minio.NoSuchKey, r.Code == minio.NoSuchVersion:
 		return object.ErrNotExist, ""
 	case r.Code == minio.NoSuchBucket:
 		return object.ErrUnavailable, "the bucket is not there any more"

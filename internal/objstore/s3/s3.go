@@ -45,6 +45,8 @@ const (
 type Options struct {
 	// Create makes the bucket when it is not there.
 	Create bool
+	// Lock makes that bucket one with versions and object lock.
+	Lock bool
 	// CredentialsFile, in the format of ~/.aws/credentials, is the only place
 	// where keys are looked for; "" are the environment (AWS_ACCESS_KEY_ID,
 	// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN; MINIO_ROOT_USER,
@@ -66,8 +68,8 @@ type Options struct {
 	quiet, tellAfter time.Duration // for tests; 0 are the constants
 }
 
-// Store is an object store in a bucket. It implements object.Store, Stater and
-// Clock.
+// Store is an object store in a bucket. It implements object.Store, Stater,
+// Clock and Locker.
 type Store struct {
 	client *minio.Core
 	keys   *keys
@@ -131,7 +133,7 @@ func (s *Store) enter(ctx context.Context) error {
 		return missing{err}
 	}
 	return s.try(ctx, a, func(ctx context.Context) error {
-		err := s.client.MakeBucket(ctx, s.loc.bucket, minio.MakeBucketOptions{Region: s.loc.region})
+		err := s.client.MakeBucket(ctx, s.loc.bucket, minio.MakeBucketOptions{Region: s.loc.region, ObjectLocking: s.o.Lock})
 		if code(err) == minio.BucketAlreadyOwnedByYou {
 			return nil // an attempt whose answer was lost, or another host
 		}
@@ -196,7 +198,7 @@ func (s *Store) Stat(ctx context.Context, name string) (object.Info, error) {
 }
 
 // Delete implements object.Store. In a bucket with versions it hides the
-// object; erasing versions is not done here.
+// object; DeleteVersion erases.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	err := object.CheckName(name)
 	if err == nil {

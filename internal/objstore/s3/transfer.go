@@ -25,7 +25,7 @@ func (s *Store) Put(ctx context.Context, name string, body []byte) error {
 	if err == nil {
 		sum := sha256.Sum256(body)
 		err = s.try(ctx, s.attempts(int64(len(body))), func(ctx context.Context) error {
-			return s.create(ctx, s.loc.key(name), body, hex.EncodeToString(sum[:]))
+			return s.create(ctx, s.loc.key(name), body, hex.EncodeToString(sum[:]), object.Lock{})
 		})
 	}
 	return s.explain("put", name, err)
@@ -35,11 +35,11 @@ func (s *Store) Put(ctx context.Context, name string, body []byte) error {
 // vanished when it was to be compared.
 var errGone = errors.New("the object comes and goes while it is written")
 
-// create makes one attempt to create the object key.
-func (s *Store) create(ctx context.Context, key string, body []byte, sum string) error {
-	o := minio.PutObjectOptions{DisableMultipart: true, DisableContentSha256: true}
+// create makes one attempt to create the object key, locked unless l is zero.
+func (s *Store) create(ctx context.Context, key string, body []byte, sum string, l object.Lock) error {
+	o, md5 := lockOptions(body, l)
 	o.SetMatchETagExcept("*")
-	_, err := s.client.PutObject(ctx, s.loc.bucket, key, bytes.NewReader(body), int64(len(body)), "", sum, o)
+	_, err := s.client.PutObject(ctx, s.loc.bucket, key, bytes.NewReader(body), int64(len(body)), md5, sum, o)
 	if code(err) != minio.PreconditionFailed {
 		return err
 	}
@@ -49,9 +49,11 @@ func (s *Store) create(ctx context.Context, key string, body []byte, sum string)
 	}
 	var there []byte
 	if err == nil {
-		there, err = s.fetch(ctx, key, 0, -1)
+		there, err = s.fetch(ctx, key, "", 0, -1)
 	}
 	switch {
+	case code(err) == minio.NoSuchKey && !l.Until.IsZero():
+		return object.ErrExists // hidden behind a marker: some servers count that as there
 	case code(err) == minio.NoSuchKey:
 		return errGone
 	case err != nil:
@@ -76,7 +78,7 @@ func (s *Store) Get(ctx context.Context, name string, off, n int64) ([]byte, err
 	if err == nil {
 		err = s.try(ctx, s.attempts(0), func(ctx context.Context) error {
 			var err error
-			data, err = s.fetch(ctx, s.loc.key(name), off, n)
+			data, err = s.fetch(ctx, s.loc.key(name), "", off, n)
 			return err
 		})
 	}
@@ -101,9 +103,10 @@ func (s *Store) within(ctx context.Context, name string, off int64) error {
 	return err
 }
 
-// fetch makes one attempt to read n bytes from off on, all when n < 0.
-func (s *Store) fetch(ctx context.Context, key string, off, n int64) ([]byte, error) {
-	var o minio.GetObjectOptions
+// fetch makes one attempt to read n bytes from off on, all when n < 0. version
+// "" is the newest.
+func (s *Store) fetch(ctx context.Context, key, version string, off, n int64) ([]byte, error) {
+	o := minio.GetObjectOptions{VersionID: version}
 	var err error
 	ranged := off > 0 || n >= 0
 	switch {

@@ -55,7 +55,7 @@ func Start(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{program: program, dir: t.TempDir()}
-	for _, d := range []string{"data", "meta", "iam"} {
+	for _, d := range []string{"data", "meta", "iam", "versions"} {
 		if err := os.Mkdir(filepath.Join(s.dir, d), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,8 @@ func (s *Server) run(t testing.TB) error {
 		"--iam-dir", filepath.Join(s.dir, "iam"), "--iam-cache-disable", "--health", "/health"}, s.Flags...)
 	// The sidecar keeps metadata out of extended attributes, which not every
 	// file system of a temporary directory has.
-	args = append(args, "posix", "--sidecar", filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "data"))
+	args = append(args, "posix", "--sidecar", filepath.Join(s.dir, "meta"),
+		"--versioning-dir", filepath.Join(s.dir, "versions"), filepath.Join(s.dir, "data"))
 	logName := filepath.Join(s.dir, "log")
 	log, err := os.Create(logName)
 	if err != nil {
@@ -204,6 +205,22 @@ func (s *Server) Client(t testing.TB) *minio.Client {
 func (s *Server) MakeBucket(t testing.TB, bucket string) {
 	t.Helper()
 	if err := s.Client(t).MakeBucket(t.Context(), bucket, minio.MakeBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// MakeLockedBucket makes one with versions and object lock.
+func (s *Server) MakeLockedBucket(t testing.TB, bucket string) {
+	t.Helper()
+	if err := s.Client(t).MakeBucket(t.Context(), bucket, minio.MakeBucketOptions{ObjectLocking: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SetPolicy gives a bucket a policy.
+func (s *Server) SetPolicy(t testing.TB, bucket, policy string) {
+	t.Helper()
+	if err := s.Client(t).SetBucketPolicy(t.Context(), bucket, policy); err != nil {
 		t.Fatal(err)
 	}
 }
