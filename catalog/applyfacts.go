@@ -40,6 +40,13 @@ func (r Ack) remove(t *Tx) error {
 	return t.w.prep("DELETE FROM ack WHERE attention = ?").text(r.Attention).run()
 }
 
+func (r Lock) put(t *Tx) error {
+	return t.w.prep("INSERT OR REPLACE INTO lock VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)").time(r.Until).time(r.Target).time(r.Began).
+		text(r.Next).int(r.Left).int(r.Waiting).int(r.WaitingBytes).time(r.WaitingUntil).run()
+}
+
+func (Lock) remove(t *Tx) error { return t.w.exec("DELETE FROM lock") }
+
 func (r Counter) put(t *Tx) error {
 	s, _ := sequenceNamed(r.Table)
 	t.used(s, r.Last)

@@ -112,6 +112,7 @@ func sample() []Row {
 		Hold{ID: 1, User: "alice", Run: 3, Reason: "why", Records: 4},
 		Tombstone{User: "bob", Content: testID("old"), Until: gone},
 		Ack{Attention: "x", At: gone, By: "op"},
+		Lock{Until: gone, Target: gone, Began: gone, Next: "packs/00", Left: 1, Waiting: 2, WaitingBytes: 3, WaitingUntil: gone},
 	}
 }
 

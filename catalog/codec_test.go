@@ -16,7 +16,7 @@ import (
 )
 
 // rowTypes is one of each.
-var rowTypes = []Row{User{}, Mailbox{}, Record{}, Content{}, Part{}, Pack{}, Frame{}, Run{}, Hold{}, Tombstone{}, Ack{}, Counter{}}
+var rowTypes = []Row{User{}, Mailbox{}, Record{}, Content{}, Part{}, Pack{}, Frame{}, Run{}, Hold{}, Tombstone{}, Ack{}, Lock{}, Counter{}}
 
 var nasty = []string{"", "plain", "Jörg", "\xff\xfe", "\x00", "\x00YQ==", "a\x00b", "q\"uo\\te", "line\nfeed\x7f\x1b", "<&>\u2028", "日本", "\\u0000"}
 

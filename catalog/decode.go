@@ -78,6 +78,7 @@ var readers = map[string]func([]byte) (Row, error){
 	"hold":      read[Hold],
 	"tombstone": read[Tombstone],
 	"ack":       read[Ack],
+	"lock":      read[Lock],
 	"counter":   read[Counter],
 }
 
@@ -130,6 +131,8 @@ func readTexts(v any) error {
 		list = []*string{&r.User}
 	case *Ack:
 		list = []*string{&r.Attention, &r.By}
+	case *Lock:
+		list = []*string{&r.Next}
 	}
 	for _, s := range list {
 		if err := readText(s); err != nil {

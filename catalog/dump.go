@@ -144,6 +144,13 @@ func (d *dumper) facts() error {
 		scanTombstone, dumpRow[*Tombstone](d)); err != nil {
 		return err
 	}
-	return stream(d.ctx, d.c, "SELECT attention, at, by FROM ack ORDER BY attention", noBind,
-		func(r row) *Ack { return &Ack{Attention: r.text(0), At: r.time(1), By: r.text(2)} }, dumpRow[*Ack](d))
+	if err := stream(d.ctx, d.c, "SELECT attention, at, by FROM ack ORDER BY attention", noBind,
+		func(r row) *Ack { return &Ack{Attention: r.text(0), At: r.time(1), By: r.text(2)} }, dumpRow[*Ack](d)); err != nil {
+		return err
+	}
+	l, ok, err := d.c.lock()
+	if err != nil || !ok {
+		return err
+	}
+	return d.put(l)
 }

@@ -242,6 +242,24 @@ func (r Ack) appendRow(b []byte) []byte {
 	return o.close()
 }
 
+func (r Lock) appendKey(b []byte) []byte {
+	o := newObject(b)
+	return o.close()
+}
+
+func (r Lock) appendRow(b []byte) []byte {
+	o := newObject(b)
+	o.timez("until", r.Until)
+	o.timez("target", r.Target)
+	o.timez("began", r.Began)
+	o.textz("next", r.Next)
+	o.intz("left", r.Left)
+	o.intz("waiting", r.Waiting)
+	o.intz("waiting_bytes", r.WaitingBytes)
+	o.timez("waiting_until", r.WaitingUntil)
+	return o.close()
+}
+
 func (r Counter) appendKey(b []byte) []byte {
 	o := newObject(b)
 	o.text("table", r.Table)

@@ -194,6 +194,13 @@ func (r Ack) normal() (Row, error) {
 	return c.row(r)
 }
 
+func (r Lock) normal() (Row, error) {
+	var c checks
+	c.counts(r.Left, r.Waiting, r.WaitingBytes)
+	r.Until, r.Target, r.Began, r.WaitingUntil = utc(r.Until), utc(r.Target), utc(r.Began), utc(r.WaitingUntil)
+	return c.row(r)
+}
+
 func (r Counter) normal() (Row, error) {
 	var c checks
 	_, ok := sequenceNamed(r.Table)

@@ -107,6 +107,23 @@ func (q queries) Acks(ctx context.Context, yield func(*Ack) error) error {
 	})
 }
 
+// Lock gives the state of the vault's locks; ok is false when there is none.
+func (q queries) Lock() (l Lock, ok bool, err error) {
+	err = q.look("read locks of catalog", func(c *conn) (err error) {
+		l, ok, err = c.lock()
+		return err
+	})
+	return l, ok, err
+}
+
+func (c *conn) lock() (l Lock, ok bool, err error) {
+	ok, err = c.prep("SELECT until, target, began, next, left, waiting, waiting_bytes, waiting_until FROM lock").one(func(r row) {
+		l = Lock{Until: r.time(0), Target: r.time(1), Began: r.time(2), Next: r.text(3), Left: r.int(4),
+			Waiting: r.int(5), WaitingBytes: r.int(6), WaitingUntil: r.time(7)}
+	})
+	return l, ok, err
+}
+
 // Stats are the sums that status shows.
 type Stats struct {
 	Users     int64 // not gone

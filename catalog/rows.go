@@ -7,7 +7,7 @@ import (
 )
 
 // A Row is one fact of the catalog: User, Mailbox, Record, Content, Part, Pack,
-// Frame, Run, Hold, Tombstone, Ack or Counter, as a value or a pointer.
+// Frame, Run, Hold, Tombstone, Ack, Lock or Counter, as a value or a pointer.
 //
 // All times are kept in UTC with nanoseconds, between the years 1678 and 2262;
 // times outside are moved to the nearer end. A zero time means "never".
@@ -216,6 +216,25 @@ type Ack struct {
 	By        string    `json:"by,omitempty"`
 }
 
+// Lock says how far prune has come with the locks of a vault whose objects are
+// locked in their store. There is one row at most.
+type Lock struct {
+	// Until: every object that was needed is locked until then, or longer.
+	Until time.Time `json:"until,omitzero"`
+	// Target is what the round under way locks objects until; zero: no round is.
+	// Began is when it began, Next the name of the first object that it has not
+	// reached, Left how many these are.
+	Target time.Time `json:"target,omitzero"`
+	Began  time.Time `json:"began,omitzero"`
+	Next   string    `json:"next,omitempty"`
+	Left   int64     `json:"left,omitempty"`
+	// Waiting counts the objects that were to be erased and are locked still,
+	// WaitingBytes what they store, WaitingUntil when the last lock ends.
+	Waiting      int64     `json:"waiting,omitempty"`
+	WaitingBytes int64     `json:"waiting_bytes,omitempty"`
+	WaitingUntil time.Time `json:"waiting_until,omitzero"`
+}
+
 // Counter keeps a sequence of ids from going back after rows were deleted.
 // Only Dump writes it. Key: Table ("mailbox", "record" or "hold").
 type Counter struct {
@@ -234,4 +253,5 @@ func (Run) rowName() string       { return "run" }
 func (Hold) rowName() string      { return "hold" }
 func (Tombstone) rowName() string { return "tombstone" }
 func (Ack) rowName() string       { return "ack" }
+func (Lock) rowName() string      { return "lock" }
 func (Counter) rowName() string   { return "counter" }

@@ -12,7 +12,16 @@ const applicationID = 0x73616c76
 
 // migrations bring a catalog from schema version i to i+1. A released one is
 // never changed; a new version is a new entry.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
+
+// schema2 has a place for Lock.
+const schema2 = `
+CREATE TABLE lock (
+	one INTEGER PRIMARY KEY CHECK (one = 1), until INTEGER, target INTEGER, began INTEGER,
+	next TEXT NOT NULL, left INTEGER NOT NULL,
+	waiting INTEGER NOT NULL, waiting_bytes INTEGER NOT NULL, waiting_until INTEGER
+) STRICT;
+`
 
 // schema1 is the first schema. Times are nanoseconds since 1970 in UTC, NULL
 // for never. Rows that belong to each other do so by integer ids; only user,

@@ -194,7 +194,14 @@ func (c *copier) eraseErased(ctx context.Context) error {
 			continue
 		}
 		if !c.o.DryRun {
-			if err := c.to.Delete(ctx, o); err != nil {
+			err := c.to.Delete(ctx, o)
+			var retained *objstore.RetainedError
+			if errors.As(err, &retained) { // a later copy erases it
+				c.report.ToErase++
+				c.report.ToEraseBytes += size
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}

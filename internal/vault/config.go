@@ -41,6 +41,8 @@ type Config struct {
 	// store, without parity.
 	Layout  parity.Layout
 	Targets []Target
+	// Lock says how objects are locked in their store; zero: they are not.
+	Lock LockRule
 }
 
 // AgeRecipients are the Recipients, parsed; ErrRecipients when they are
@@ -110,6 +112,9 @@ func (c Config) validate() error {
 	if err := c.validateTargets(); err != nil {
 		return err
 	}
+	if err := c.validateLock(); err != nil {
+		return err
+	}
 	_, err := c.AgeRecipients()
 	return err
 }
@@ -141,6 +146,9 @@ func (c Config) marshal(root *RootKey) []byte {
 	}
 	w.line("cutting", c.Cutting.String())
 	w.line("pack-size", strconv.FormatInt(c.PackSize, 10))
+	if c.Lock.Days > 0 {
+		w.line("lock", c.Lock.String())
+	}
 	if len(c.Targets) > 0 {
 		w.line("parity", c.Layout.String())
 	}
@@ -166,6 +174,7 @@ func parseConfig(b []byte) (Config, error) {
 	}
 	cutting := t.one("cutting")
 	c.PackSize = int64(t.number("pack-size"))
+	lock, locks := t.next("lock")
 	layout, spread := t.next("parity")
 	for v, ok := t.next("target"); ok && spread; v, ok = t.next("target") {
 		var raw [targetIDLen / 2]byte
@@ -183,6 +192,11 @@ func parseConfig(b []byte) (Config, error) {
 	}
 	if err := c.Cutting.UnmarshalText([]byte(cutting)); err != nil || c.Cutting.String() != cutting {
 		return Config{}, &DamageError{Object: configName, Offset: -1, Expected: "cutting parameters", Err: err}
+	}
+	if locks {
+		if c.Lock, err = ParseLockRule(lock); err != nil {
+			return Config{}, &DamageError{Object: configName, Offset: -1, Expected: "a rule for locks", Err: err}
+		}
 	}
 	if spread {
 		if c.Layout, err = parity.ParseLayout(layout, len(c.Targets)); err != nil {

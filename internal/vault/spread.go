@@ -31,12 +31,7 @@ type Target struct {
 // wholeName tells the objects that every target gets a copy of: all but those
 // that are named by their content.
 func wholeName(name string) bool {
-	for _, k := range []ObjectKind{ObjectPack, ObjectJournal, ObjectCheckpoint} {
-		if strings.HasPrefix(name, k.prefix()) {
-			return false
-		}
-	}
-	return !strings.HasPrefix(name, asidePrefix)
+	return !hashedName(name) && !strings.HasPrefix(name, asidePrefix)
 }
 
 // SpreadConfig reads the config of a vault with parity from one of its
@@ -179,7 +174,7 @@ func CreateSpread(ctx context.Context, o CreateOptions, layout parity.Layout, ta
 	for _, t := range st.Troubles() {
 		return nil, fmt.Errorf("create vault: target %s: %w", t.Target, t.Err)
 	}
-	return newVault(st, c)
+	return newVault(ctx, st, c)
 }
 
 // prepareTarget makes sure that a store is empty, but for what an init that

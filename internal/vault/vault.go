@@ -12,6 +12,7 @@ import (
 
 	"salvor/chunk"
 	"salvor/internal/objstore"
+	"salvor/internal/objstore/locked"
 )
 
 // maxSmallText bounds config, certificates and revocations, in bytes.
@@ -19,7 +20,8 @@ const maxSmallText = 1 << 20
 
 // A Vault is an opened vault. It is safe for concurrent use.
 type Vault struct {
-	store      objstore.Store
+	store      objstore.Store // locks lies over it where there are locks
+	locks      *locked.Store  // nil: nothing is locked
 	config     Config
 	recipients []age.Recipient
 
@@ -36,13 +38,19 @@ type CreateOptions struct {
 	Cutting    chunk.Params
 	PackSize   int64     // 0: DefaultPackSize
 	Created    time.Time // zero: now
+	Lock       LockRule  // zero: objects are not locked
 }
 
 // Create makes an empty vault in a store: ErrVaultExists where there is one
-// or the remains of one, ErrNotConditional where the store would overwrite.
+// or the remains of one, ErrNotConditional where the store would overwrite,
+// ErrNotLocking where it does not lock what it should.
 func Create(ctx context.Context, st objstore.Store, o CreateOptions) (*Vault, error) {
 	c := newConfig(o)
 	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("create vault: %w", err)
+	}
+	st, err := c.lockNew(ctx, st)
+	if err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
 	}
 	if err := refuseExisting(ctx, st); err != nil {
@@ -51,19 +59,26 @@ func Create(ctx context.Context, st objstore.Store, o CreateOptions) (*Vault, er
 	if err := proveConditional(ctx, st); err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
 	}
-	err := st.Put(ctx, configName, c.marshal(o.Root))
+	err = st.Put(ctx, configName, c.marshal(o.Root))
 	if errors.Is(err, objstore.ErrExists) {
 		return nil, fmt.Errorf("create vault: %w: somebody made one at the same moment", ErrVaultExists)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)
 	}
-	return newVault(st, c)
+	v, err := newVault(ctx, st, c)
+	if err == nil && v.locks != nil {
+		err = v.locks.Prove(ctx, configName, time.Now().Add(c.Lock.Time()))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create vault: %w", err)
+	}
+	return v, nil
 }
 
 func newConfig(o CreateOptions) Config {
 	c := Config{ID: randomHex(vaultIDLen / 2), Version: 1, Created: o.Created.UTC(), Root: o.Root.Public(),
-		Recipients: o.Recipients, Cutting: o.Cutting, PackSize: o.PackSize}
+		Recipients: o.Recipients, Cutting: o.Cutting, PackSize: o.PackSize, Lock: o.Lock}
 	if c.PackSize == 0 {
 		c.PackSize = DefaultPackSize
 	}
@@ -133,6 +148,12 @@ type OpenOptions struct {
 // Open reads the config of a vault: ErrNoVault, ErrVersion, or
 // ErrNotAuthentic when it is not the expected one.
 func Open(ctx context.Context, st objstore.Store, o OpenOptions) (*Vault, error) {
+	if c, ok, err := lockedConfig(ctx, st, o); ok || err != nil {
+		if err != nil {
+			return nil, fmt.Errorf("open vault: %w", err)
+		}
+		return newVault(ctx, st, c)
+	}
 	b, err := getUnlisted(ctx, st, configName, maxSmallText)
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, fmt.Errorf("%w: no config object; make one with salvor init", ErrNoVault)
@@ -141,24 +162,33 @@ func Open(ctx context.Context, st objstore.Store, o OpenOptions) (*Vault, error)
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
 	c, err := parseConfig(b)
+	if err == nil {
+		err = o.expect(c)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
-	if !o.Root.IsZero() && o.Root != c.Root {
-		return nil, fmt.Errorf("open vault: %w: its config is signed by %s, expected %s", ErrNotAuthentic, c.Root, o.Root)
-	}
-	if o.ID != "" && o.ID != c.ID {
-		return nil, fmt.Errorf("open vault: %w: it has id %s, expected %s", ErrNotAuthentic, c.ID, o.ID)
-	}
-	return newVault(st, c)
+	return newVault(ctx, st, c)
 }
 
-func newVault(st objstore.Store, c Config) (*Vault, error) {
+// expect is ErrNotAuthentic unless c is of the expected vault.
+func (o OpenOptions) expect(c Config) error {
+	if !o.Root.IsZero() && o.Root != c.Root {
+		return fmt.Errorf("%w: its config is signed by %s, expected %s", ErrNotAuthentic, c.Root, o.Root)
+	}
+	if o.ID != "" && o.ID != c.ID {
+		return fmt.Errorf("%w: it has id %s, expected %s", ErrNotAuthentic, c.ID, o.ID)
+	}
+	return nil
+}
+
+func newVault(ctx context.Context, st objstore.Store, c Config) (*Vault, error) {
 	recipients, err := c.AgeRecipients()
 	if err != nil {
 		return nil, err
 	}
-	return &Vault{store: st, config: c, recipients: recipients}, nil
+	v := &Vault{store: st, config: c, recipients: recipients}
+	return v, v.useLocks(ctx)
 }
 
 // Config is the vault's configuration.
