@@ -163,6 +163,15 @@ func lockedConfig(ctx context.Context, st objstore.Store, o OpenOptions) (c Conf
 	return Config{}, false, nil
 }
 
+// Retained is until when the locks of an object keep it from being deleted; a
+// moment that is past, or zero, when nothing does.
+func (v *Vault) Retained(ctx context.Context, o Object) (time.Time, error) {
+	if v.locks == nil {
+		return time.Time{}, nil
+	}
+	return v.locks.Retained(ctx, o.Name())
+}
+
 // LockExtension says which locks to extend; see ExtendLocks.
 type LockExtension struct {
 	Until  time.Time

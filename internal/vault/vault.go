@@ -68,7 +68,7 @@ func Create(ctx context.Context, st objstore.Store, o CreateOptions) (*Vault, er
 	}
 	v, err := newVault(ctx, st, c)
 	if err == nil && v.locks != nil {
-		err = v.locks.Prove(ctx, configName, time.Now().Add(c.Lock.Time()))
+		err = v.locks.Prove(ctx, configName)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)

@@ -34,7 +34,6 @@ type Rules struct {
 	Locked func(name string) bool
 	// Sum is the SHA-256 that a name promises; ok is false for other names.
 	Sum func(name string) (sum [sha256.Size]byte, ok bool)
-	Now func() time.Time // nil: time.Now
 }
 
 // Store is such a store. It implements object.Store, Stater and Clock.
@@ -57,9 +56,6 @@ const maxKnown = 16384
 
 // New puts rules over a store; ok is false when that cannot lock at all.
 func New(under object.Store, rules Rules) (s *Store, ok bool) {
-	if rules.Now == nil {
-		rules.Now = time.Now
-	}
 	st, ok := under.(store)
 	return &Store{under: st, rules: rules, known: map[string]object.Version{}}, ok
 }
@@ -75,8 +71,14 @@ func (s *Store) Put(ctx context.Context, name string, body []byte) error {
 	if !s.rules.Locked(name) {
 		return s.under.Put(ctx, name, body)
 	}
-	l := object.Lock{Mode: s.rules.Mode, Until: s.rules.Now().Add(s.rules.For).UTC().Truncate(time.Second)}
-	err := s.under.PutLocked(ctx, name, body, l)
+	// By the store's own clock: a host whose clock is wrong would lock too short,
+	// or for years.
+	now, err := s.under.Now(ctx)
+	if err != nil {
+		return err
+	}
+	l := object.Lock{Mode: s.rules.Mode, Until: now.Add(s.rules.For).UTC().Truncate(time.Second)}
+	err = s.under.PutLocked(ctx, name, body, l)
 	sum, hashed := s.rules.Sum(name)
 	if err != nil && !errors.Is(err, object.ErrExists) || err == nil && hashed {
 		return err
@@ -243,20 +245,21 @@ func (s *Store) forget(name string) {
 	delete(s.known, name)
 }
 
-// skew is how far the server's clock may be behind ours.
-const skew = 15 * time.Minute
-
 // Delete implements object.Store: it removes every version. *RetainedError when
 // some are locked still; the others are gone then.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	all, err := s.versions(ctx, name)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	now, err := s.under.Now(ctx)
 	if err != nil {
 		return err
 	}
 	s.forget(name)
 	var until time.Time // of the last lock to end
 	for _, v := range all {
-		end, err := s.deleteVersion(ctx, v)
+		end, err := s.deleteVersion(ctx, v, now)
 		if err != nil {
 			return err
 		}
@@ -271,34 +274,57 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 }
 
 // deleteVersion returns the end of the lock that keeps the version, or zero.
-func (s *Store) deleteVersion(ctx context.Context, v object.Version) (time.Time, error) {
-	var l object.Lock
-	if s.rules.Locked(v.Name) && !v.Marker {
-		var err error
-		if l, err = s.under.LockOf(ctx, v); errors.Is(err, object.ErrNotExist) {
-			return time.Time{}, nil
-		}
-		if err != nil {
-			return time.Time{}, err
-		}
-		if l.Until.After(s.rules.Now()) {
-			return l.Until, nil
-		}
+func (s *Store) deleteVersion(ctx context.Context, v object.Version, now time.Time) (time.Time, error) {
+	end, err := s.lockedUntil(ctx, v)
+	if err != nil || end.After(now) {
+		return end, err
 	}
-	err := s.under.DeleteVersion(ctx, v)
-	if err != nil && l.Until.After(s.rules.Now().Add(-skew)) {
-		return l.Until, nil
+	err = s.under.DeleteVersion(ctx, v)
+	if err != nil && end.After(now.Add(-rounding)) {
+		return end, nil
 	}
 	return time.Time{}, err
+}
+
+// rounding is how exact clocks and locks are.
+const rounding = 2 * time.Second
+
+// lockedUntil gives the end of a version's lock; zero when it has none.
+func (s *Store) lockedUntil(ctx context.Context, v object.Version) (time.Time, error) {
+	if v.Marker || !s.rules.Locked(v.Name) {
+		return time.Time{}, nil
+	}
+	l, err := s.under.LockOf(ctx, v)
+	if errors.Is(err, object.ErrNotExist) {
+		err = nil // erased meanwhile
+	}
+	return l.Until, err
+}
+
+// Retained is when Delete will be able to remove the last version of an object;
+// a moment that is past when it is now.
+func (s *Store) Retained(ctx context.Context, name string) (until time.Time, err error) {
+	all, err := s.versions(ctx, name)
+	for i := 0; err == nil && i < len(all); i++ {
+		var end time.Time
+		if end, err = s.lockedUntil(ctx, all[i]); end.After(until) {
+			until = end
+		}
+	}
+	return until, err
 }
 
 // ErrNotLocking says that a store does not keep what it was asked to lock.
 var ErrNotLocking = errors.New("the store does not lock objects")
 
-// Prove makes sure that an object which was put is locked until about a time:
-// it says so, and cannot be deleted.
-func (s *Store) Prove(ctx context.Context, name string, until time.Time) error {
+// Prove makes sure that an object which was just put is locked: the store says
+// so, and does not delete it.
+func (s *Store) Prove(ctx context.Context, name string) error {
 	v, err := s.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	now, err := s.under.Now(ctx)
 	if err != nil {
 		return err
 	}
@@ -306,7 +332,7 @@ func (s *Store) Prove(ctx context.Context, name string, until time.Time) error {
 	if err != nil {
 		return err
 	}
-	if l.Mode != s.rules.Mode || l.Until.Before(until.Add(-time.Minute)) {
+	if l.Mode != s.rules.Mode || l.Until.Before(now.Add(s.rules.For*9/10)) {
 		return fmt.Errorf("%w: %s was put with a lock and has none", ErrNotLocking, name)
 	}
 	if err := s.under.DeleteVersion(ctx, v); err == nil {

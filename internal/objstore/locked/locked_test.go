@@ -27,25 +27,24 @@ type world struct {
 	under  *s3.Store
 	store  *Store
 	client *minio.Client
-	now    time.Time
 }
 
 const bucket = "locked"
 
 func newWorld(t *testing.T, mode object.LockMode) *world {
-	w := &world{T: t, server: s3gw.Start(t), now: time.Now()}
+	w := &world{T: t, server: s3gw.Start(t)}
 	s3gw.SetKeys(t, s3gw.Access, s3gw.Secret)
 	under, err := s3.Open(t.Context(), w.server.URL(bucket, "p"), s3.Options{Create: true, Lock: true, Patience: 5 * time.Second})
 	w.must(err)
 	w.under, w.client = under, w.server.Client(t)
-	w.store = w.over(under, mode)
+	w.store = w.over(under, mode, time.Hour)
 	return w
 }
 
 // over lays a store over the bucket whose names below hash/ are hashes, whose
-// names below free/ are not locked, and whose locks end an hour after w.now.
-func (w *world) over(under object.Store, mode object.LockMode) *Store {
-	s, ok := New(under, Rules{Mode: mode, For: time.Hour, Now: func() time.Time { return w.now },
+// names below free/ are not locked.
+func (w *world) over(under object.Store, mode object.LockMode, life time.Duration) *Store {
+	s, ok := New(under, Rules{Mode: mode, For: life,
 		Locked: func(name string) bool { return !strings.HasPrefix(name, "free/") },
 		Sum: func(name string) (sum [32]byte, ok bool) {
 			digits, ok := strings.CutPrefix(name, "hash/")
@@ -81,7 +80,7 @@ func (w *world) attack(name string, body []byte) {
 // reader that knows the store and for a new one.
 func (w *world) holds(name, want string) {
 	w.Helper()
-	for _, s := range []*Store{w.store, w.over(w.under, w.store.rules.Mode)} {
+	for _, s := range []*Store{w.store, w.over(w.under, w.store.rules.Mode, time.Hour)} {
 		got, err := s.Get(w.Context(), name, 0, -1)
 		if err != nil || string(got) != want {
 			w.Errorf("%s is %.40q (%v), want %.40q", name, got, err, want)
@@ -151,7 +150,7 @@ func TestTakenAway(t *testing.T) {
 				t.Errorf("a commit over a marker: %v, want ErrExists", err)
 			}
 			w.holds("commits/1", "a commit")
-			if err := w.store.Prove(ctx, pack, w.now.Add(time.Hour)); err != nil {
+			if err := w.store.Prove(ctx, pack); err != nil {
 				t.Errorf("Prove: %v", err)
 			}
 			for v := range w.client.ListObjectsIter(ctx, bucket, minio.ListObjectsOptions{Recursive: true, WithVersions: true}) {
@@ -181,22 +180,25 @@ func TestBuriedName(t *testing.T) {
 func TestDelete(t *testing.T) {
 	w := newWorld(t, object.Governance)
 	ctx := t.Context()
-	start := w.now
-	w.now = start.Add(2*time.Second - time.Hour) // so the lock ends soon
+	start := time.Now()
+	w.store = w.over(w.under, object.Governance, 3*time.Second)
 	name := hashName("short")
 	w.must(w.store.Put(ctx, name, []byte("short")))
 	w.attack(name, []byte("junk"))
 	w.attack(name, nil)
 	var retained *object.RetainedError
-	if err := w.store.Delete(ctx, name); !errors.As(err, &retained) || retained.Until.After(start.Add(3*time.Second)) {
+	if err := w.store.Delete(ctx, name); !errors.As(err, &retained) || retained.Until.After(start.Add(4*time.Second)) {
 		t.Fatalf("delete what is locked: %v", err)
 	}
 	w.holds(name, "short")
 	if n := w.versions(name); n != 1 {
 		t.Errorf("%d versions are left, want the locked one", n)
 	}
-	time.Sleep(time.Until(start.Add(3 * time.Second)))
-	w.now = time.Now()
+	until, err := w.store.Retained(ctx, name)
+	if err != nil || until != retained.Until {
+		t.Errorf("it stays until %v (%v), want %v", until, err, retained.Until)
+	}
+	time.Sleep(time.Until(until.Add(time.Second))) // the store's clock has whole seconds
 	w.must(w.store.Delete(ctx, name))
 	w.must(w.store.Delete(ctx, name))
 	if n := w.versions(name); n != 0 {
@@ -225,14 +227,14 @@ func (w *world) versions(name string) int {
 // versions on top.
 func TestExtend(t *testing.T) {
 	w := newWorld(t, object.Compliance)
-	ctx := t.Context()
+	ctx, start := t.Context(), time.Now()
 	names := []string{"commits/1", "commits/2", hashName("dead"), hashName("live")}
 	for i, body := range []string{"1", "2", "dead", "live"} {
 		w.must(w.store.Put(ctx, names[i], []byte(body)))
 	}
 	w.must(w.store.Put(ctx, "free/lease", []byte("x")))
 	w.attack("commits/2", []byte("junk"))
-	o := Extension{Until: w.now.Add(5 * time.Hour), Limit: 2, Keep: func(name string) bool { return name != names[2] }}
+	o := Extension{Until: start.Add(5 * time.Hour), Limit: 2, Keep: func(name string) bool { return name != names[2] }}
 	first, err := w.store.Extend(ctx, o)
 	if err != nil || first.Objects != 2 || first.Left != 1 || first.Next == "" {
 		t.Fatalf("first: %+v, %v", first, err)
@@ -248,9 +250,9 @@ func TestExtend(t *testing.T) {
 		l, err := w.under.LockOf(ctx, v)
 		want := o.Until
 		if i == 2 {
-			want = w.now.Add(time.Hour)
+			want = start.Add(time.Hour)
 		}
-		if err != nil || l.Mode != object.Compliance || l.Until.Sub(want).Abs() > time.Second {
+		if err != nil || l.Mode != object.Compliance || l.Until.Sub(want).Abs() > 3*time.Second {
 			t.Errorf("%s is locked until %v (%v), want %v", name, l.Until, err, want)
 		}
 	}
@@ -259,7 +261,7 @@ func TestExtend(t *testing.T) {
 	if l, err := w.under.LockOf(ctx, all[0]); err != nil || !l.Until.IsZero() {
 		t.Errorf("what somebody put on top is locked too: %v, %v", l, err)
 	}
-	o.From, o.Before = "", w.now.Add(-time.Minute)
+	o.From, o.Before = "", start.Add(-time.Minute)
 	if third, err := w.store.Extend(ctx, o); err != nil || third.Objects != 0 {
 		t.Errorf("extend none: %+v, %v", third, err)
 	}
