@@ -35,8 +35,10 @@ func (p *pruner) condemn(row catalog.Pack) error {
 	if row.DeadSince == nil {
 		row.DeadSince = &now
 	}
+	object := vault.Object{Kind: vault.ObjectPack, ID: row.ID}
+	p.condemned[object] = true
 	if p.change != nil {
-		p.change.Condemn(vault.Object{Kind: vault.ObjectPack, ID: row.ID})
+		p.change.Condemn(object)
 	}
 	p.report.Condemned++
 	p.report.CondemnBytes += row.Size
@@ -63,8 +65,9 @@ func (p *pruner) rewrite(ctx context.Context) error {
 	}
 	var budget int64
 	var done []catalog.Pack
-	for _, u := range half {
+	for i, u := range half {
 		if budget += u.Size; budget > p.o.RewriteBytes && len(done) > 0 {
+			p.report.Postponed = len(half) - i
 			break
 		}
 		err := p.copyLiving(ctx, u.Pack)
@@ -153,9 +156,12 @@ func (p *pruner) copyLiving(ctx context.Context, row catalog.Pack) error {
 
 // remaining counts the dead bytes that are still stored.
 func (p *pruner) remaining(ctx context.Context) error {
-	p.report.Remaining = 0
+	p.report.Remaining, p.report.Between = 0, 0
 	return p.tx.Packs(ctx, func(u *catalog.PackUse) error {
 		p.report.Remaining += u.Dead
+		if u.Condemned == 0 {
+			p.report.Between += u.Dead
+		}
 		return nil
 	})
 }

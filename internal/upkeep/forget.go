@@ -27,9 +27,42 @@ type ForgetReport struct {
 	ErasedBytes int64 `json:"erased_bytes"`
 	// Remaining are dead bytes still stored, in packs that hold other users'
 	// mail too: they go when a prune has an identity to rewrite these packs.
-	Remaining    int64 `json:"remaining"`
-	NeedIdentity bool  `json:"need_identity"`
-	DryRun       bool  `json:"dry_run,omitempty"`
+	Remaining    int64    `json:"remaining"`
+	NeedIdentity bool     `json:"need_identity"`
+	Damaged      []string `json:"damaged,omitempty"` // packs that could not be rewritten
+	// Remains says what is left of the user, where, and until when.
+	Remains []Remainder `json:"remains"`
+	DryRun  bool        `json:"dry_run,omitempty"`
+}
+
+// Remainder is something that remains of a forgotten user.
+type Remainder struct {
+	What  string     `json:"what"`
+	Bytes int64      `json:"bytes,omitempty"`
+	Until *time.Time `json:"until,omitempty"` // nil where a moment cannot be told: When says it
+	When  string     `json:"when"`
+}
+
+// remains lists what is left after the last prune of a forget, and what is out
+// of its reach.
+func (r *ForgetReport) remains(last *PruneReport) {
+	r.Remains = []Remainder{}
+	if last.Between > 0 {
+		when := "until a prune with the identity rewrites these packs"
+		if len(r.Damaged) > 0 {
+			when = "until the damaged packs are repaired (salvor check --repair) and pruned again"
+		}
+		r.Remains = append(r.Remains, Remainder{What: "in packs that hold other users' mail too", Bytes: last.Between, When: when})
+	}
+	if last.Locked > 0 {
+		r.Remains = append(r.Remains, Remainder{What: fmt.Sprintf("in %d objects that are locked in their store", last.Locked), Bytes: last.LockedBytes,
+			Until: last.LockedUntil, When: "until the first prune after the locks end"})
+	}
+	r.Remains = append(r.Remains,
+		Remainder{What: "in copies of the vault", When: "until the first `salvor copy` after the grace; with --keep-erased until removed by hand"},
+		Remainder{What: "in snapshots or old versions that the store itself keeps", When: "as long as the store keeps them"},
+		Remainder{What: "in catalogs of other hosts", When: "until their next command"},
+		Remainder{What: "in signed commits: number, size and hash of objects, no word about mail", When: "for ever"})
 }
 
 // Forget erases one user: records, contents that nobody else has, tombstones,
@@ -66,11 +99,13 @@ func Forget(ctx context.Context, h *history.History, user string, o PruneOptions
 	return report, nil
 }
 
-// eraseNow condemns and erases in two prunes without a grace in between.
+// eraseNow condemns and erases in prunes without a grace in between.
 func eraseNow(ctx context.Context, h *history.History, o PruneOptions, report *ForgetReport) error {
 	o.Policy.Erase, o.CheckpointEvery = -1, -1
 	o.RewriteAge, o.RewriteDead = time.Nanosecond, 1e-9
-	for range 2 {
+	// Each prune rewrites so much and no more; and what one condemns, the next
+	// erases.
+	for n, again := 0, true; n < 2 || again; n++ {
 		p, err := Prune(ctx, h, o)
 		if err != nil {
 			return err
@@ -80,7 +115,9 @@ func eraseNow(ctx context.Context, h *history.History, o PruneOptions, report *F
 		}
 		report.Erased += p.Erased
 		report.ErasedBytes += p.ErasedBytes
-		report.Remaining, report.NeedIdentity = p.Remaining, p.NeedIdentity
+		report.Remaining, report.NeedIdentity, report.Damaged = p.Remaining, p.NeedIdentity, p.Damaged
+		report.remains(p)
+		again = p.Condemned > 0
 	}
 	return nil
 }

@@ -30,8 +30,11 @@ type PruneOptions struct {
 	// CheckpointEvery is how old the last checkpoint may be when something has
 	// expired since; 0 means 7 days, less than nothing writes one now.
 	CheckpointEvery time.Duration
-	Host            string
-	Now             func() time.Time
+	// LockObjects bounds how many objects' locks one prune extends; 0 means a
+	// quarter of all, and all where locks last less than twelve days.
+	LockObjects int
+	Host        string
+	Now         func() time.Time
 }
 
 func (o PruneOptions) withDefaults() PruneOptions {
@@ -42,7 +45,7 @@ func (o PruneOptions) withDefaults() PruneOptions {
 		o.RewriteDead = 0.2
 	}
 	if o.RewriteAge == 0 {
-		o.RewriteAge = 7 * 24 * time.Hour
+		o.RewriteAge = DefaultRewriteAge
 	}
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = 7 * 24 * time.Hour
@@ -64,16 +67,30 @@ type PruneReport struct {
 	ErasedBytes  int64    `json:"erased_bytes"`      // their stored bytes
 	Strays       int      `json:"strays"`            // of these, objects that no commit names
 	Remaining    int64    `json:"remaining"`         // dead bytes that are still stored
+	Between      int64    `json:"between"`           // of these, in packs that hold living mail too
 	NeedIdentity bool     `json:"need_identity"`     // half-dead packs wait for an identity
+	Postponed    int      `json:"postponed"`         // half-dead packs left to the next prune, enough were rewritten
 	Damaged      []string `json:"damaged,omitempty"` // packs that could not be rewritten because they are damaged
 	Checkpoint   bool     `json:"checkpoint"`        // a checkpoint was written
 	Clock        string   `json:"clock,omitempty"`   // why nothing was done
-	DryRun       bool     `json:"dry_run,omitempty"`
-	Seconds      float64  `json:"seconds"`
+	// Locked are objects that were to be erased, and which a lock in their store
+	// keeps, LockedUntil when the last of these ends.
+	Locked      int        `json:"locked"`
+	LockedBytes int64      `json:"locked_bytes"`
+	LockedUntil *time.Time `json:"locked_until,omitempty"`
+	// Extended are objects whose locks were extended; LockProblem is why that
+	// could not be done.
+	Extended    int    `json:"extended"`
+	LockProblem string `json:"lock_problem,omitempty"`
+
+	DryRun  bool    `json:"dry_run,omitempty"`
+	Seconds float64 `json:"seconds"`
 }
 
 // Clean tells whether the prune did all that it should: exit code 0, not 3.
-func (r *PruneReport) Clean() bool { return r.Clock == "" && len(r.Damaged) == 0 }
+func (r *PruneReport) Clean() bool {
+	return r.Clock == "" && len(r.Damaged) == 0 && r.LockProblem == ""
+}
 
 // Prune expires records whose time is over, condemns what nothing holds any
 // more and erases what was condemned long enough ago.
@@ -90,7 +107,7 @@ func Prune(ctx context.Context, h *history.History, o PruneOptions) (*PruneRepor
 		if report.Clock = clock.Doubt; !clock.Trusted() {
 			return nil
 		}
-		p := &pruner{h: h, o: o, now: clock.Now, started: started, report: report}
+		p := &pruner{h: h, o: o, now: clock.Now, started: started, report: report, condemned: map[vault.Object]bool{}}
 		return p.run(ctx)
 	}
 	var err error
@@ -117,6 +134,8 @@ type pruner struct {
 	tx      *catalog.Tx
 	change  *history.Change // nil in a dry run
 	past    past
+	// condemned are the packs that this prune condemns.
+	condemned map[vault.Object]bool
 }
 
 func (p *pruner) run(ctx context.Context) error {
@@ -156,7 +175,7 @@ func (p *pruner) dry(ctx context.Context) error {
 // all takes the steps in their order: erase what was condemned before, so that
 // nothing condemned now goes in the same run; then expire, then condemn.
 func (p *pruner) all(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{p.eraseCondemned, p.expire, p.condemnDead, p.rewrite, p.remaining} {
+	for _, step := range []func(context.Context) error{p.eraseCondemned, p.expire, p.condemnDead, p.rewrite, p.remaining, p.locks} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -188,16 +207,17 @@ func (p *pruner) eraseCondemned(ctx context.Context) error {
 		return err
 	}
 	for _, row := range packs {
-		if err := p.erase(ctx, vault.Object{Kind: vault.ObjectPack, ID: row.ID, Size: row.Size}); err != nil {
-			return err
+		gone, err := p.erase(ctx, vault.Object{Kind: vault.ObjectPack, ID: row.ID, Size: row.Size})
+		if err == nil && gone {
+			err = p.tx.Delete(row)
 		}
-		if err := p.tx.Delete(row); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	for _, c := range p.past.condemned() {
 		if at := c.at; c.object.Kind != vault.ObjectPack && p.graceOver(&at) {
-			if err := p.erase(ctx, c.object); err != nil {
+			if _, err := p.erase(ctx, c.object); err != nil {
 				return err
 			}
 		}
@@ -209,16 +229,17 @@ func (p *pruner) graceOver(since *time.Time) bool {
 	return since != nil && !p.now.Before(since.Add(p.o.Policy.erase()))
 }
 
-func (p *pruner) erase(ctx context.Context, object vault.Object) error {
+// erase erases an object that was condemned; gone is false when it is locked.
+func (p *pruner) erase(ctx context.Context, object vault.Object) (gone bool, err error) {
+	if gone, err = p.delete(ctx, object); !gone {
+		return false, err
+	}
 	if !p.o.DryRun {
-		if err := p.h.Vault.Delete(ctx, object); err != nil {
-			return err
-		}
 		p.change.Erased(vault.Object{Kind: object.Kind, ID: object.ID})
 	}
 	p.report.Erased++
 	p.report.ErasedBytes += object.Size
-	return nil
+	return true, nil
 }
 
 // eraseStrays erases objects that no commit names, left by a run that was
@@ -248,10 +269,12 @@ func (p *pruner) eraseStrays(ctx context.Context) error {
 			return err
 		}
 		for _, s := range strays {
-			if !p.o.DryRun {
-				if err := p.h.Vault.Delete(ctx, s.Object); err != nil {
-					return err
-				}
+			gone, err := p.delete(ctx, s.Object)
+			if err != nil {
+				return err
+			}
+			if !gone {
+				continue
 			}
 			p.report.Erased++
 			p.report.ErasedBytes += s.Size

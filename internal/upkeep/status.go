@@ -22,6 +22,11 @@ type StatusOptions struct {
 	PruneDue time.Duration
 	Policy   Policy
 	Now      time.Time
+	// Lock is the vault's rule for locks, Created when it was made, LocksMissing
+	// whether its store cannot lock.
+	Lock         vault.LockRule
+	Created      time.Time
+	LocksMissing bool
 	// Extra are attentions that only the caller knows of.
 	Extra []string
 }
@@ -34,8 +39,10 @@ func (o StatusOptions) withDefaults() StatusOptions {
 		o.Late = 26 * time.Hour
 	}
 	if o.EraseDue == 0 {
-		o.EraseDue = 30 * 24 * time.Hour
+		o.EraseDue = EraseDue
 	}
+	// What is locked longer than that was accepted when the vault was made.
+	o.EraseDue = max(o.EraseDue, DefaultRewriteAge+o.Lock.Time()+48*time.Hour)
 	if o.PruneDue == 0 {
 		o.PruneDue = 48 * time.Hour
 	}
@@ -59,8 +66,10 @@ type Status struct {
 	} `json:"bytes"`
 	// EraseSince is since when the oldest of the bytes to erase are dead.
 	EraseSince *time.Time `json:"erase_since,omitempty"`
-	Excluded   []Folder   `json:"excluded,omitempty"`
-	Late       []string   `json:"late,omitempty"`
+	// Lock says how the locks stand; nil in a vault without them.
+	Lock     *LockStatus `json:"lock,omitempty"`
+	Excluded []Folder    `json:"excluded,omitempty"`
+	Late     []string    `json:"late,omitempty"`
 	// Attention needs a person; Acknowledged too, but one knows of it.
 	Attention    []string `json:"attention"`
 	Acknowledged []string `json:"acknowledged,omitempty"`
@@ -78,7 +87,7 @@ type Folder struct {
 func ReadStatus(ctx context.Context, c *catalog.Catalog, o StatusOptions) (*Status, error) {
 	o = o.withDefaults()
 	s := &Status{Runs: []catalog.Run{}, Attention: []string{}}
-	for _, step := range []func(context.Context, *catalog.Catalog, StatusOptions) error{s.facts, s.packs, s.overdue, s.users, s.folders, s.runs, s.holds} {
+	for _, step := range []func(context.Context, *catalog.Catalog, StatusOptions) error{s.facts, s.packs, s.locks, s.overdue, s.users, s.folders, s.runs, s.holds} {
 		if err := step(ctx, c, o); err != nil {
 			return nil, fmt.Errorf("status: %w", err)
 		}

@@ -267,6 +267,68 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// A user whose mail stands in many packs beside that of others is erased at once
+// all the same, a bounded part in each commit; a nightly prune leaves the rest to
+// the next one, and says so.
+func TestForgetInManyPacks(t *testing.T) {
+	for _, forget := range []bool{true, false} {
+		w := world.New(t)
+		var anns []string
+		for range 5 {
+			anns = append(anns, w.Deliver("ann", "INBOX", w.Message(fmt.Sprintf("ZYXANN%d", len(anns)))))
+			w.Fill("bob", "INBOX", 3)
+			w.Backup()
+		}
+		o := w.PruneOptions()
+		o.RewriteBytes, o.RewriteDead = 1, 1e-9
+		if forget {
+			r, err := upkeep.Forget(t.Context(), w.H, "ann", o)
+			must(t, err)
+			if r.Remaining != 0 || r.NeedIdentity || len(r.Remains) != 4 {
+				t.Errorf("%+v", r)
+			}
+		} else {
+			w.Remove(anns...)
+			w.Night()
+			w.Night()
+			w.Sleep(10 * 24 * time.Hour)
+			for left := 4; left >= 0; left-- {
+				r, err := upkeep.Prune(t.Context(), w.H, o)
+				must(t, err)
+				if r.Postponed != left || r.Rewritten != 1 {
+					t.Errorf("%d packs postponed, %d rewritten; want %d and 1", r.Postponed, r.Rewritten, left)
+				}
+			}
+			w.Sleep(25 * time.Hour)
+			o.CheckpointEvery = -1
+			for range 2 {
+				_, err := upkeep.Prune(t.Context(), w.H, o)
+				must(t, err)
+				w.Sleep(25 * time.Hour)
+			}
+		}
+		if bytes.Contains(everything(t, w), []byte("ZYXANN")) {
+			t.Errorf("mail of ann's is still there (forget: %v)", forget)
+		}
+		checkClean(t, w)
+	}
+}
+
+// Without an identity, forgetting says where the rest lies.
+func TestForgetWithoutIdentity(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 3)
+	w.Fill("bob", "INBOX", 3)
+	w.Backup()
+	o := w.PruneOptions()
+	o.Reader = nil
+	r, err := upkeep.Forget(t.Context(), w.H, "ann", o)
+	must(t, err)
+	if !r.NeedIdentity || r.Remaining == 0 || r.Remains[0].Bytes != r.Remaining || !strings.Contains(r.Remains[0].When, "identity") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A flipped bit is found, and the messages in that object are named.
 func TestCheckNamesWhatIsDamaged(t *testing.T) {
 	w := world.New(t)
