@@ -17,7 +17,8 @@ func (a *app) forgetCommand() *cli.Command {
 		Description: `Erases the user's records, the contents that nobody else has, and the packs and
 journals that held them, without any grace: stop running restores first. With the
 identity at hand, packs that hold other users' mail too are rewritten; without it
-those bytes wait for a prune that has it. A user who is still in the mail store
+those bytes wait for a prune that has it. It prints what was erased, and what remains
+where and until when (locked objects, copies). A user who is still in the mail store
 comes back with the next backup.`,
 		UsageText: "salvor forget --user alice --dry-run\nsalvor forget --user alice --yes --identity /media/usb/salvor-identity.txt",
 		Flags: append([]cli.Flag{
@@ -63,10 +64,12 @@ func (a *app) forget(ctx context.Context, c *cli.Context) error {
 	}
 	if dry {
 		a.print("%s: %s in %s, %s that nobody else has, would be erased", r.User, counted(r.Records, "message"), counted(r.Mailboxes, "folder"), size(r.Bytes))
+		a.lockWords(s.vault.Config())
 		return nil
 	}
 	a.print("%s: forgot %s in %s, %s that nobody else had; erased %s, %s", r.User, counted(r.Records, "message"), counted(r.Mailboxes, "folder"),
 		size(r.Bytes), counted(r.Erased, "object"), size(r.ErasedBytes))
+	a.printRemains(r.Remains)
 	if r.NeedIdentity {
 		a.warn("salvor: %s still lie in packs that hold other users' mail: run `salvor prune` with the identity", size(r.Remaining))
 	}

@@ -18,7 +18,9 @@ func (a *app) pruneCommand() *cli.Command {
 		Description: `Erasing takes two prunes: the first condemns, one after the grace (24 hours)
 erases, so that no running restore loses what it reads. Packs that still hold
 living mail are rewritten, which needs the identity: when a fifth of a pack is
-dead, or when its dead bytes are a week old. Without one they wait.`,
+dead, or when its dead bytes are a week old. Without one they wait. What is locked
+in its bucket (init --lock-days) is erased when its lock ends; the locks of what is
+needed are extended.`,
 		UsageText: "salvor prune --dry-run\nsalvor prune --identity /media/usb/salvor-identity.txt --rewrite-after 0s",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be expired and erased, and change nothing"},
@@ -61,8 +63,17 @@ func (a *app) prune(ctx context.Context, c *cli.Context) error {
 	if err := a.remindIdentity(s); err != nil {
 		return err
 	}
-	if !report.Clean() {
-		return incompletef("nothing was expired or erased: %s", report.Clock)
+	return pruneVerdict(report)
+}
+
+func pruneVerdict(r *upkeep.PruneReport) error {
+	switch {
+	case r.Clock != "":
+		return incompletef("nothing was expired or erased: %s", r.Clock)
+	case r.LockProblem != "":
+		return withHint(incompletef("the locks could not be extended: %s", r.LockProblem), "run prune with a credential that may lock (docs/operations.md, \"Object lock\")")
+	case len(r.Damaged) > 0:
+		return incompletef("%s could not be rewritten: %s", counted(len(r.Damaged), "damaged pack"), r.Damaged[0])
 	}
 	return nil
 }
@@ -87,6 +98,15 @@ func (a *app) printPrune(r *upkeep.PruneReport) error {
 	a.print("%s %scondemned, %s (%d rewritten)", counted(r.Condemned, "object"), did, size(r.CondemnBytes), r.Rewritten)
 	a.print("%s %serased, %s", counted(r.Erased, "object"), did, size(r.ErasedBytes))
 	a.print("%s of dead bytes are still stored", size(r.Remaining))
+	if r.Locked > 0 {
+		a.print("%s to be erased are locked in their store, %s: they go with the first prune after %s", counted(r.Locked, "object"), size(r.LockedBytes), momentOf(r.LockedUntil))
+	}
+	if r.Extended > 0 {
+		a.print("the locks of %s were extended", counted(r.Extended, "object"))
+	}
+	if r.Postponed > 0 {
+		a.say("Enough was rewritten for one prune; %s wait for the next one.", counted(r.Postponed, "pack"))
+	}
 	if r.NeedIdentity {
 		a.say("Some of them stand between living mail; a prune with the identity rewrites these packs.")
 	}

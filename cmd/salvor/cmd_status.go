@@ -53,6 +53,9 @@ func (a *app) readStatus(ctx context.Context, c *cli.Context, s *session) (*upke
 			return nil, usagef("--late: %w", err)
 		}
 	}
+	if s.vault != nil {
+		o.Lock, o.Created, o.LocksMissing = s.vault.Config().Lock, s.vault.Config().Created, s.vault.LocksMissing()
+	}
 	words, err := a.identityWarning(s)
 	if err != nil {
 		return nil, err
@@ -97,6 +100,7 @@ func (a *app) status(ctx context.Context, c *cli.Context) error {
 	a.print("users    %d", st.Users)
 	a.print("mail     %s, %s; %s deleted and still kept", counted(st.Messages.Live, "message"), size(st.Bytes.Content), counted(st.Messages.DeletedKept, "message"))
 	a.print("stored   %s, of which %s wait to be erased%s", size(st.Bytes.Stored), size(st.Bytes.ToErase), since(st))
+	a.printLocks(st.Lock)
 	if err := a.printRuns(st.Runs); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"salvor/chunk"
 	"salvor/internal/objstore"
@@ -20,6 +21,8 @@ type creation struct {
 	makeBucket  bool     // where an S3 bucket is not there
 	targets     []string // URLs to spread the vault over; empty: it lies in one place
 	layout      parity.Layout
+	lock        vault.LockRule // zero: nothing is locked
+	lockRemains time.Duration  // how long deleted mail remains then
 }
 
 // created is what was made.
@@ -36,6 +39,8 @@ type created struct {
 	HostKey string `json:"host_key"`
 	// Parity says how the vault is spread; nil: it lies in one place.
 	Parity *createdParity `json:"parity,omitempty"`
+	// Lock says how its objects are locked; nil: they are not.
+	Lock *createdLock `json:"lock,omitempty"`
 }
 
 // createdParity is a layout, and how many targets may be lost.
@@ -80,7 +85,7 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 	if len(recipients) == 0 {
 		recipients = ids.Recipients
 	}
-	v, err := place.create(ctx, vault.CreateOptions{Root: ids.Roots[0], Recipients: recipients, Cutting: cutting, Created: a.now()})
+	v, err := place.create(ctx, vault.CreateOptions{Root: ids.Roots[0], Recipients: recipients, Cutting: cutting, Created: a.now(), Lock: o.lock})
 	if errors.Is(err, vault.ErrVaultExists) { // refuseVault has seen no config
 		return nil, withHint(a.whereVault(err), "what is left of a vault without its config: bring the object config back from a copy, or name another place")
 	}
@@ -99,6 +104,7 @@ func (a *app) createVault(ctx context.Context, o creation) (*created, error) {
 			return nil, err
 		}
 	}
+	made.Lock = a.lockMade(o)
 	made.Reads = opens(ids, v.Config())
 	return made, a.remember(v.ID())
 }
@@ -117,9 +123,14 @@ func (a *app) openNew(ctx context.Context, o creation) (p newPlace, err error) {
 		p.targets, err = a.openNewTargets(ctx, o)
 		return p, err
 	}
-	p.store, err = a.openStore(ctx, objstore.Options{Create: o.makeBucket || !strings.HasPrefix(a.settings.vault, "s3:")})
+	p.store, err = a.openStore(ctx, objstore.Options{Create: o.makeBucket || !strings.HasPrefix(a.settings.vault, "s3:"), Lock: o.lock.Days > 0})
 	if err != nil {
 		return p, err
+	}
+	if o.lock.Days > 0 {
+		if err := vault.CanLock(ctx, p.store); err != nil {
+			return p, a.whereVault(err)
+		}
 	}
 	if err := refuseVault(ctx, p.store); err != nil {
 		return p, a.whereVault(err)
@@ -189,6 +200,7 @@ func (a *app) tellCreated(m *created) {
 		a.say("Parity %s over %s: any %d may be lost and all can be read, any %d may be lost and backups go on.",
 			p.Layout, counted(len(p.Targets), "target"), p.MayLoseReading, p.MayLoseWriting)
 	}
+	a.tellLock(m.Lock)
 	switch {
 	case !m.Reads:
 		a.say("The identity %s says who may write to it. It does not read the backup: the identities of\n"+

@@ -102,6 +102,7 @@ var hints = []struct {
 	{vault.ErrNotAuthentic, "somebody without the vault's keys has written to it, or --vault names another vault; docs/runbook.md, \"Something is not authentic\""},
 	{vault.ErrReplica, "name the vault that it follows with --vault; where that one is lost, `salvor copy --promote --to COPY` makes the copy a vault of its own"},
 	{vault.ErrDiverged, "keep both as they are and look which one has the newer nights (`salvor status --vault ...`); docs/runbook.md, \"The copy has gone its own way\""},
+	{vault.ErrNotLocking, "make a bucket with object lock (`salvor init --make-bucket` makes one), or leave out --lock-days"},
 	{vault.ErrVaultExists, "use it as it is, or name another place with --vault"},
 	{objstore.ErrFull, "make room where the vault lies and run the same command again; the vault is as it was before"},
 	{objstore.ErrDenied, "look at the owner and the permissions, or at the bucket's credentials"},

@@ -41,10 +41,11 @@ func ParseLockRule(s string) (LockRule, error) {
 	if err != nil || r.String() != s {
 		return LockRule{}, fmt.Errorf("lock %.60q: want a mode and days", s)
 	}
-	return r, r.validate()
+	return r, r.Validate()
 }
 
-func (r LockRule) validate() error {
+// Validate says what is wrong with a rule that is not zero.
+func (r LockRule) Validate() error {
 	if r.Mode != objstore.Governance && r.Mode != objstore.Compliance {
 		return fmt.Errorf("lock mode %.20q: want %s or %s", string(r.Mode), objstore.Governance, objstore.Compliance)
 	}
@@ -64,7 +65,7 @@ func (c Config) validateLock() error {
 	if len(c.Targets) > 0 {
 		return errors.New("locked objects cannot be spread over several targets")
 	}
-	return c.Lock.validate()
+	return c.Lock.Validate()
 }
 
 // lockedName tells which objects are locked: all that a commit names, commits
@@ -82,7 +83,7 @@ func (r LockRule) over(st objstore.Store) (*locked.Store, error) {
 			return o.ID, ok
 		}})
 	if !ok {
-		return nil, fmt.Errorf("%w: only an S3 bucket with object lock does", ErrNotLocking)
+		return nil, fmt.Errorf("%w: it has no clock, or no versions", ErrNotLocking)
 	}
 	return s, nil
 }
@@ -92,18 +93,23 @@ func (c Config) lockNew(ctx context.Context, st objstore.Store) (objstore.Store,
 	if c.Lock.Days == 0 {
 		return st, nil
 	}
-	s, err := c.Lock.over(st)
-	if err != nil {
+	if err := CanLock(ctx, st); err != nil {
 		return nil, err
 	}
-	can, err := st.(objstore.Locker).CanLock(ctx)
+	return c.Lock.over(st)
+}
+
+// CanLock is ErrNotLocking when a store says that it cannot lock objects.
+func CanLock(ctx context.Context, st objstore.Store) error {
+	bucket, ok := st.(objstore.Locker)
+	if !ok {
+		return fmt.Errorf("%w: only an S3 bucket with object lock does", ErrNotLocking)
+	}
+	can, err := bucket.CanLock(ctx)
 	if err == nil && !can {
-		err = fmt.Errorf("%w: the bucket was made without object lock, which cannot be had later", ErrNotLocking)
+		err = fmt.Errorf("%w: the bucket has no object lock", ErrNotLocking)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return err
 }
 
 // useLocks locks from now on what is put, in a vault that wants that. A copy in
