@@ -26,10 +26,11 @@ func (a *app) openSpread(ctx context.Context, url string, store objstore.Store, 
 		return nil, false, err
 	}
 	c, ok, err := a.spreadConfig(ctx, store)
-	if !ok && store != nil && !a.vacant(ctx, store) {
+	named := ok
+	if !ok && store != nil && !vault.IsTarget(ctx, store) && !a.vacant(ctx, store) {
 		return nil, false, nil // a plain vault, or something that is none
 	}
-	for _, other := range st.Targets[url] {
+	for _, other := range a.otherTargets(ctx, st.Targets[url], store) {
 		if ok || ctx.Err() != nil {
 			break
 		}
@@ -44,7 +45,12 @@ func (a *app) openSpread(ctx context.Context, url string, store objstore.Store, 
 		return nil, false, ctx.Err()
 	}
 	o.Create = false // a target that is not there is away, and nothing to be made
-	whole, err := c.Spread(ctx, a.openTargets(ctx, c, o))
+	opened := a.openTargets(ctx, c, o)
+	if named {
+		// Mounted at another place, say, on the night after.
+		opened = append(opened, vault.OpenTarget{URL: url, Store: store})
+	}
+	whole, err := c.Spread(ctx, opened)
 	if err != nil {
 		return nil, true, err
 	}
@@ -53,6 +59,20 @@ func (a *app) openSpread(ctx context.Context, url string, store objstore.Store, 
 		return nil, true, fmt.Errorf("%s: %w", url, err)
 	}
 	return whole, true, a.rememberTargets(url, c)
+}
+
+// otherTargets are where the other targets of a vault may lie, of which one is
+// away or damaged: where they were last, what the configuration says, and what
+// can still be read of a damaged config. Whatever lies there is looked at like
+// any other vault.
+func (a *app) otherTargets(ctx context.Context, known []string, store objstore.Store) (urls []string) {
+	urls = append(known[:len(known):len(known)], a.settings.config.TargetURLs()...)
+	if store != nil {
+		for _, url := range vault.TargetHints(ctx, store) {
+			urls = append(urls, a.settings.config.URLFor(url))
+		}
+	}
+	return urls
 }
 
 // bearable refuses, in one line, what would fail for each object because more
@@ -71,7 +91,7 @@ func bearable(away []parity.Trouble, most int, l parity.Layout, todo string) err
 	}
 	return withHint(fmt.Errorf("%w: %s of %d away, and %s can be %s with at most %d away: %s", objstore.ErrUnavailable,
 		counted(len(away), "target"), l.Targets, l, todo, most, strings.Join(words, ", ")),
-		"bring them back; nothing is lost meanwhile. docs/runbook.md, \"A target is away\"")
+		"bring them back, or say in the configuration where they are now ([targets.\"OLD-URL\"], url); nothing is lost meanwhile. docs/runbook.md, \"A target is away\"")
 }
 
 // mayWrite refuses to begin what could not be written.

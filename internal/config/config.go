@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +102,15 @@ func (c *Config) URLFor(url string) string {
 		return t.URL
 	}
 	return url
+}
+
+// TargetURLs are the places of all targets that are named, sorted.
+func (c *Config) TargetURLs() (urls []string) {
+	for url := range c.Targets {
+		urls = append(urls, c.URLFor(url))
+	}
+	slices.Sort(urls)
+	return urls
 }
 
 // CredentialsFor gives the file with the credentials of an object store, "" for

@@ -244,7 +244,10 @@ func (s *Store) meta(ctx context.Context, name string) (meta, error) {
 
 // gone says why an object cannot be read at all.
 func (s *Store) gone(name string, v *survey) error {
-	if v.hidden >= s.Data || v.hidden > 0 && v.there+v.hidden >= s.Data || failed(v.errs) > s.lose.read {
+	switch {
+	case v.there > 0 && v.hidden > 0 && v.there+v.hidden >= s.Data:
+		return s.outOfReach("get", name, v.errs)
+	case v.hidden >= s.Data || failed(v.errs) > s.lose.read:
 		return s.fault("get", name, v.errs)
 	}
 	for _, state := range v.states {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"salvor/internal/objstore"
@@ -250,6 +251,24 @@ func (w *window) rows(from, to int64) []byte {
 	return w.b[(from-w.from)*BlockSize : min((to-w.from)*BlockSize, int64(len(w.b)))]
 }
 
+// outOfReach is for an object that would be there if no target were away. With
+// more of them away than may be, that is the reason; else it is the object's own
+// damage, or that it was written while others were away, and no reason to give
+// up the objects that can be read.
+func (s *Store) outOfReach(op, name string, errs []error) error {
+	fault := s.fault(op, name, errs)
+	if failed(errs) > s.lose.read || canceled(fault) {
+		return fault
+	}
+	var away []string
+	for i, err := range errs {
+		if err != nil {
+			away = append(away, s.targets[i].label)
+		}
+	}
+	return damaged(op, name, "too few of its shards are whole while a target is away: "+strings.Join(away, ", "))
+}
+
 // tooFew says why an object cannot be rebuilt.
 func (o *object) tooFew(have map[int]*window) error {
 	errs := make([]error, len(o.s.targets))
@@ -261,7 +280,7 @@ func (o *object) tooFew(have map[int]*window) error {
 		}
 	}
 	if away {
-		return o.s.fault("get", o.name, errs)
+		return o.s.outOfReach("get", o.name, errs)
 	}
 	return damaged("get", o.name, "too few of its shards are whole to rebuild the others")
 }

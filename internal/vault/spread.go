@@ -54,6 +54,29 @@ func SpreadConfig(ctx context.Context, st objstore.Store) (c Config, ok bool, er
 	return c, len(c.Targets) > 0, nil
 }
 
+// IsTarget tells whether a store says of itself that it is a target, of
+// whichever vault.
+func IsTarget(ctx context.Context, st objstore.Store) bool {
+	_, err := getUnlisted(ctx, st, targetName, maxSmallText)
+	return err == nil
+}
+
+// TargetHints are the URLs of targets that a store's config names, even where
+// it is damaged. They are places to look at and prove nothing.
+func TargetHints(ctx context.Context, st objstore.Store) (urls []string) {
+	b, err := getUnlisted(ctx, st, configName, maxSmallText)
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		words := strings.Fields(line)
+		if len(words) == 3 && words[0] == "target" && objstore.CheckURL(words[2]) == nil {
+			urls = append(urls, words[2])
+		}
+	}
+	return urls
+}
+
 // OpenTarget is the store of one of Config.Targets, or why there is none.
 type OpenTarget struct {
 	URL   string // as it was opened, for messages
@@ -62,13 +85,14 @@ type OpenTarget struct {
 }
 
 // Spread puts the store of a vault with parity together: opened are its
-// targets in the order of Config.Targets. Each is known by what it says of
-// itself, so two disks that changed places are told apart. A target that holds
-// something else counts as away; one that holds nothing was replaced.
+// targets in the order of Config.Targets, and then what else may be one. Each
+// is known by what it says of itself, so two disks that changed places are told
+// apart. A target that holds something else counts as away; one that holds
+// nothing was replaced.
 func (c Config) Spread(ctx context.Context, opened []OpenTarget) (*parity.Store, error) {
 	all := make([]parity.Target, len(c.Targets))
 	var empty []int
-	for i, o := range opened {
+	for i, o := range opened[:len(all)] {
 		at, blank, err := -1, false, o.Err
 		if err == nil {
 			at, blank, err = c.recognize(ctx, o.Store)
@@ -85,6 +109,11 @@ func (c Config) Spread(ctx context.Context, opened []OpenTarget) (*parity.Store,
 		}
 		if err != nil && all[i].Store == nil {
 			all[i] = parity.Target{Label: o.URL, Err: err}
+		}
+	}
+	for _, o := range opened[len(all):] {
+		if at, blank, err := c.recognize(ctx, o.Store); err == nil && at >= 0 && all[at].Store == nil {
+			all[at] = parity.Target{Label: o.URL, Store: o.Store, Blank: blank}
 		}
 	}
 	for _, i := range empty {
