@@ -60,7 +60,8 @@ func (h *History) keys() []age.Identity {
 
 // Follow replays into the catalog the commits that it does not know yet and
 // says how many they were. A catalog older than the journals that the vault
-// still has starts over from the last checkpoint.
+// still has starts over from the last checkpoint. With an error the catalog
+// stands at the last commit before what could not be read.
 func (h *History) Follow(ctx context.Context) (int, error) {
 	head, err := h.Catalog.Head()
 	if err != nil {
@@ -69,10 +70,18 @@ func (h *History) Follow(ctx context.Context) (int, error) {
 	if head.Vault != "" && head.Vault != h.Vault.ID() {
 		return 0, fmt.Errorf("catalog belongs to vault %s, this is vault %s: %w", head.Vault, h.Vault.ID(), catalog.ErrForeign)
 	}
-	commits, err := h.pending(ctx, head)
-	if err != nil || len(commits) == 0 {
-		return 0, err
+	commits, broken := h.pending(ctx, head)
+	if len(commits) == 0 || broken != nil && ctx.Err() != nil {
+		return 0, broken
 	}
+	n, err := h.catchUp(ctx, head, commits)
+	if err == nil {
+		err = broken // the chain is good up to there
+	}
+	return n, err
+}
+
+func (h *History) catchUp(ctx context.Context, head catalog.Head, commits []*vault.Commit) (int, error) {
 	if len(h.keys()) == 0 {
 		return 0, fmt.Errorf("replay %d commits: %w", len(commits), ErrNoKey)
 	}
