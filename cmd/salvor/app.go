@@ -225,7 +225,7 @@ func (a *app) say(format string, args ...any) {
 
 // warn is say for what must be read also with --quiet.
 func (a *app) warn(format string, args ...any) {
-	text := cleanText(fmt.Sprintf(format, args...)) + "\n"
+	text := sentence(format, args) + "\n"
 	a.showing.Lock()
 	defer a.showing.Unlock()
 	var w io.Writer = a.stderr
@@ -237,5 +237,5 @@ func (a *app) warn(format string, args ...any) {
 
 // print writes a line for people to standard output.
 func (a *app) print(format string, args ...any) {
-	fmt.Fprintln(a.out, cleanText(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(a.out, sentence(format, args))
 }

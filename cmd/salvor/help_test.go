@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -140,5 +142,30 @@ func TestCut(t *testing.T) {
 		if got := cut(c.in, c.n); got != c.want || columns(got) > c.n {
 			t.Errorf("cut(%q, %d) = %q", c.in, c.n, got)
 		}
+	}
+}
+
+// TestNamesMakeNoLines: what comes from mail, names and errors stays on its line.
+func TestNamesMakeNoLines(t *testing.T) {
+	got := sentence("%s: %d\nof %q: %v", []any{"eve\nroot", 3, "a\x1b", errors.Join(errors.New("one\r"), errors.New("two\u009b"))})
+	if want := `eve\x0aroot: 3` + "\n" + `of "a\\x1b": one; two\u009b`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestCleanJSON: the value is the same, and shows nothing to a terminal.
+func TestCleanJSON(t *testing.T) {
+	want := "a\u009b2J\u202e\x7f\U000e0041ü😀\u2028\x1b\n"
+	in, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := cleanJSON(append(in, '\n'))
+	var got string
+	if err := json.Unmarshal(out, &got); err != nil || got != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if i := bytes.IndexFunc(out[:len(out)-1], hostile); i >= 0 {
+		t.Errorf("%q", out[i:])
 	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/text/width"
@@ -24,6 +26,45 @@ func clean(s string) string {
 
 // cleanText is clean for texts of many lines.
 func cleanText(s string) string { return cleanExcept(s, "\n\t") }
+
+// sentence is fmt.Sprintf for people. Line ends come from the format alone: a name
+// or an error that has some must not look like lines of salvor's own.
+func sentence(format string, args []any) string {
+	safe := make([]any, len(args))
+	for i, arg := range args {
+		switch x := arg.(type) {
+		case string:
+			safe[i] = clean(x)
+		case error:
+			safe[i] = oneLine(x.Error())
+		default:
+			safe[i] = arg
+		}
+	}
+	return cleanText(fmt.Sprintf(format, safe...))
+}
+
+// cleanJSON writes what clean would change as JSON's escapes: the value is the
+// same, and a terminal does not obey it. Outside of strings there is none.
+func cleanJSON(b []byte) []byte {
+	if bytes.IndexFunc(b, hidden) < 0 {
+		return b
+	}
+	var out bytes.Buffer
+	for _, r := range string(b) {
+		if !hidden(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
+	}
+	return out.Bytes()
+}
+
+// hidden is hostile but for line ends, which end a JSON text.
+func hidden(r rune) bool { return r != '\n' && hostile(r) }
 
 func cleanExcept(s, keep string) string {
 	var b strings.Builder
