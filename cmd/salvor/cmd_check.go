@@ -80,6 +80,10 @@ func (a *app) check(ctx context.Context, c *cli.Context) error {
 		a.warn("salvor: warning: this vault has no parity, so there is nothing here to repair it from: give a copy with --from, " +
 			"or run the next backup, which stores again what the mail store still has")
 	}
+	if n := len(report.Covered); n > 0 {
+		a.warn("salvor: warning: somebody with a credential for the bucket has overwritten or hidden objects (%d or more, the first is %s); what was there before is still read", n, report.Covered[0])
+		a.warn("hint: docs/runbook.md, \"Somebody attacks the bucket\"")
+	}
 	if a.json {
 		err = a.printJSON(report)
 	} else {

@@ -53,7 +53,7 @@ func (a *app) readStatus(ctx context.Context, c *cli.Context, s *session) (*upke
 			return nil, usagef("--late: %w", err)
 		}
 	}
-	if s.vault != nil {
+	if s.vault != nil && !s.replica { // nothing extends the locks of a copy
 		o.Lock, o.Created, o.LocksMissing = s.vault.Config().Lock, s.vault.Config().Created, s.vault.LocksMissing()
 	}
 	words, err := a.identityWarning(s)

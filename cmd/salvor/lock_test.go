@@ -117,13 +117,27 @@ func TestObjectLock(t *testing.T) {
 	}
 
 	w.attackAll()
-	w.run("check", "--read-data")
+	if out, err := w.command("check", "--read-data").CombinedOutput(); err != nil || !strings.Contains(string(out), "no damage found") ||
+		!strings.Contains(string(out), "has overwritten or hidden objects") {
+		t.Errorf("check after an attack: %v, %s", err, out)
+	}
 	w.letters("INBOX", ".Third", "third")
 	w.run("backup", w.source)
 	w.run("restore", "alice", "--to", "maildir:"+w.path("back2"))
 	w.same("alice", "back2")
 	w.run("catalog", "rebuild")
 	w.run("check")
+
+	// Copies: one in a directory, which locks nothing, and one in another bucket.
+	w.server.MakeLockedBucket(t, "second")
+	w.as(s3gw.Access, s3gw.Secret, w.url)
+	for _, to := range []string{w.path("copy"), w.server.URL("second", "")} {
+		w.run("copy", "--to", to)
+		w.run("check", "--read-data", "--vault", to)
+		if out := w.run("status", "--vault", to); strings.Contains(out, "lock") {
+			t.Errorf("the status of a copy speaks of locks: %s", out)
+		}
+	}
 
 	// Deleted mail: the locks keep it, and every command says until when.
 	must(t, os.RemoveAll(w.path("mail", "alice", ".Third")))

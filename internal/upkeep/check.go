@@ -55,6 +55,9 @@ type AffectedMessage struct {
 	UID    uint32 `json:"uid"`
 }
 
+// maxCovered bounds CheckReport.Covered.
+const maxCovered = 100
+
 // maxAffected bounds the messages named for each damaged object.
 const maxAffected = 1000
 
@@ -68,9 +71,12 @@ type CheckReport struct {
 	// messages need them.
 	Lost []Damage `json:"lost"`
 	// Deep: the insides of the packs were read, not only their outside.
-	Deep    bool    `json:"deep"`
-	Strays  int     `json:"strays"` // objects that no commit names; prune erases them
-	Seconds float64 `json:"seconds"`
+	Deep bool `json:"deep"`
+	// Covered are the first maxCovered objects that somebody overwrote or hid in a
+	// vault with locks; what they were before is still read.
+	Covered []string `json:"covered,omitempty"`
+	Strays  int      `json:"strays"` // objects that no commit names; prune erases them
+	Seconds float64  `json:"seconds"`
 }
 
 // Check follows the chain of commits and looks whether every object that it
@@ -111,6 +117,15 @@ func (c *checker) run(ctx context.Context) error {
 		return err
 	}
 	c.report.Objects += int64(past.commits)
+	err = c.h.Vault.Covered(ctx, func(name string) error {
+		if c.report.Covered = append(c.report.Covered, name); len(c.report.Covered) == maxCovered {
+			return catalog.ErrStop
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, catalog.ErrStop) {
+		return err
+	}
 	if err := c.scrub(ctx, past); err != nil {
 		return err
 	}

@@ -178,6 +178,15 @@ func (v *Vault) Retained(ctx context.Context, o Object) (time.Time, error) {
 	return v.locks.Retained(ctx, o.Name())
 }
 
+// Covered calls yield for every locked object that somebody overwrote or hid;
+// what it was before is what readers get.
+func (v *Vault) Covered(ctx context.Context, yield func(name string) error) error {
+	if v.locks == nil {
+		return nil
+	}
+	return v.locks.Covered(ctx, yield)
+}
+
 // LockExtension says which locks to extend; see ExtendLocks.
 type LockExtension struct {
 	Until  time.Time

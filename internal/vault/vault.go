@@ -68,7 +68,10 @@ func Create(ctx context.Context, st objstore.Store, o CreateOptions) (*Vault, er
 	}
 	v, err := newVault(ctx, st, c)
 	if err == nil && v.locks != nil {
-		err = v.locks.Prove(ctx, configName)
+		if err = v.locks.Prove(ctx, configName); err != nil {
+			// Without a lock it can go, and nothing is left of the attempt.
+			err = errors.Join(err, st.Delete(ctx, configName))
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create vault: %w", err)

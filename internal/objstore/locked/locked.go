@@ -189,6 +189,21 @@ func (s *Store) choose(ctx context.Context, all []object.Version) (v object.Vers
 	return oldest, true, nil // whoever reads it finds the damage
 }
 
+// Covered calls yield for every locked name on which something was put, or which
+// was hidden: salvor never does that.
+func (s *Store) Covered(ctx context.Context, yield func(name string) error) error {
+	name, versions := "", 0
+	return s.under.Versions(ctx, "", func(v object.Version) error {
+		if v.Name != name {
+			name, versions = v.Name, 0
+		}
+		if versions++; versions == 2 && s.rules.Locked(name) {
+			return yield(name)
+		}
+		return nil
+	})
+}
+
 // find gives the version that a name stands for.
 func (s *Store) find(ctx context.Context, name string) (object.Version, error) {
 	s.mu.Lock()

@@ -65,7 +65,9 @@ func (s *Store) versionsAfter(ctx context.Context, prefix, after string) (batch 
 		case o.Key <= after: // some servers begin with the key after which to begin
 			continue
 		}
-		all = append(all, o)
+		if all = append(all, o); len(all)%pageSize == 0 {
+			extend(ctx, 0) // an attempt's time is for one answer
+		}
 		if more = len(all) == versionBatch; more {
 			break
 		}
