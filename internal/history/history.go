@@ -201,8 +201,9 @@ type Change struct {
 	commit  vault.Commit
 }
 
-// Begin starts a commit on top of the catalog's head; call Follow before. A
-// context that is cancelled later does not stop the journal: Commit decides.
+// Begin starts a commit on top of the catalog's head; call Follow before. It is
+// vault.ErrNotAuthentic where this host may not write such a commit. A context
+// that is cancelled later does not stop the journal: Commit decides.
 func (h *History) Begin(ctx context.Context, kind vault.CommitKind) (*Change, error) {
 	if h.Host == nil {
 		return nil, ErrNoWriter
@@ -215,13 +216,16 @@ func (h *History) Begin(ctx context.Context, kind vault.CommitKind) (*Change, er
 	if err != nil {
 		return nil, err
 	}
+	base := vault.Head(head)
+	base.Vault = h.Vault.ID()
+	if err := h.Vault.MayCommit(ctx, h.Host, base, kind); err != nil {
+		return nil, err
+	}
 	tx, err := h.Catalog.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	tx.Journal(journal.Line)
-	base := vault.Head(head)
-	base.Vault = h.Vault.ID()
 	return &Change{Tx: tx, h: h, kind: kind, base: base, journal: journal}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"salvor/catalog"
 	"salvor/chunk"
 	"salvor/internal/history"
 	"salvor/internal/vault"
@@ -66,6 +67,14 @@ func (p *past) condemned() (out []condemned) {
 		out = append(out, condemned{o, at})
 	}
 	return out
+}
+
+// condemns tells whether a signed commit condemned the pack, and with that a
+// writer who may. That its row says so proves nothing: any writer's journal can
+// put rows.
+func (p *past) condemns(pack catalog.Pack) bool {
+	_, waits := p.waiting[vault.Object{Kind: vault.ObjectPack, ID: pack.ID}]
+	return waits
 }
 
 // superseded are the journals and checkpoints that a new checkpoint replaces

@@ -198,7 +198,7 @@ func (p *pruner) commit(ctx context.Context) error {
 func (p *pruner) eraseCondemned(ctx context.Context) error {
 	var packs []catalog.Pack
 	err := p.tx.Packs(ctx, func(u *catalog.PackUse) error {
-		if u.Condemned != 0 && p.graceOver(u.CondemnedAt) {
+		if u.Condemned != 0 && p.past.condemns(u.Pack) && p.graceOver(u.CondemnedAt) {
 			packs = append(packs, u.Pack)
 		}
 		return nil

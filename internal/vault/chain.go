@@ -171,6 +171,19 @@ func (v *Vault) checkBase(ctx context.Context, base Head) error {
 	return v.checkKnown(ctx, base, found)
 }
 
+// MayCommit is ErrNotAuthentic unless w may write a commit of this kind on top
+// of base, so that nobody works all night for a commit that will be refused.
+func (v *Vault) MayCommit(ctx context.Context, w *HostKey, base Head, kind CommitKind) error {
+	writer, err := v.writer(ctx, w.ID())
+	if err == nil {
+		err = writer.allow(&Commit{Kind: kind, Number: base.Number + 1})
+	}
+	if err != nil {
+		return fmt.Errorf("begin a %s commit: %w", kind, err)
+	}
+	return nil
+}
+
 // mayWrite refuses what readers would refuse, before it blocks the chain.
 func (v *Vault) mayWrite(ctx context.Context, c *Commit) error {
 	if err := v.RefuseReplica(ctx); err != nil {
