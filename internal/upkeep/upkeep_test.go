@@ -284,7 +284,7 @@ func TestForgetInManyPacks(t *testing.T) {
 		if forget {
 			r, err := upkeep.Forget(t.Context(), w.H, "ann", o)
 			must(t, err)
-			if r.Remaining != 0 || r.NeedIdentity || len(r.Remains) != 4 {
+			if r.Remaining != 0 || r.NeedIdentity || len(r.Remains) != 5 {
 				t.Errorf("%+v", r)
 			}
 		} else {
