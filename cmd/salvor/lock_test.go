@@ -204,6 +204,6 @@ func (w *lockWorld) endLocks(prefix string) map[string]bool {
 		must(w.t, w.client.PutObjectRetention(w.t.Context(), lockBucket, v.Key,
 			minio.PutObjectRetentionOptions{Mode: &mode, RetainUntilDate: &soon, VersionID: v.VersionID, GovernanceBypass: true}))
 	}
-	time.Sleep(3 * time.Second)
+	time.Sleep(5 * time.Second) // the server counts in whole seconds, and salvor allows for that
 	return keys
 }
