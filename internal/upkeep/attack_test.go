@@ -273,6 +273,26 @@ func TestRowsCondemnNothing(t *testing.T) {
 	checkClean(t, w)
 }
 
+// TestAnyWriterPutsAnyRow is what roles do not protect from, either: they bound
+// what a commit may name, not what stands in its encrypted journal. A key for
+// decisions makes a user.
+func TestAnyWriterPutsAnyRow(t *testing.T) {
+	w := world.New(t)
+	w.Fill("ann", "INBOX", 1)
+	w.Backup()
+	hostWith(t, w, vault.RoleDecide)
+	_, err := w.H.Follow(t.Context())
+	must(t, err)
+	change, err := w.H.Begin(t.Context(), vault.CommitDecision)
+	must(t, err)
+	must(t, change.Tx.Put(catalog.User{Name: "eve"}))
+	_, err = change.Commit(t.Context(), w.Now)
+	must(t, err)
+	if _, found, err := w.Rebuilt(w.Reopen(), "rebuilt.db").Catalog.User("eve"); err != nil || !found {
+		t.Errorf("eve: %v, %v: if she is refused now, say so in docs/security.md", found, err)
+	}
+}
+
 // TestMailThatLooksLikeAVault delivers what a sender could have made to be taken
 // for something else: the vault's own objects, recipes, rows, huge sizes. It
 // comes back byte by byte, and nothing else has changed.
