@@ -255,6 +255,9 @@ func (a *app) printBackup(r *backup.Report, dry bool, degraded []string) error {
 	a.print("%s: %s, %s, %s seen: %d new, %d gone, %d failed", what, counted(r.Users, "user"), counted(r.Mailboxes, "folder"),
 		counted(r.Messages.Seen, "message"), r.Messages.New, r.Messages.Gone, r.Messages.Failed)
 	a.print("read %s, of which new %s, stored as %s, in %s", size(r.Bytes.Read), size(r.Bytes.New), size(r.Bytes.Stored), seconds(r.Seconds))
+	if !dry && r.Head.Number > 0 {
+		a.print("head: commit %d, %s", r.Head.Number, r.Head.Hash)
+	}
 	a.printExcluded(r.Excluded)
 	if r.Clock != "" {
 		a.print("clock in doubt, so nothing's time runs: %s", r.Clock)
