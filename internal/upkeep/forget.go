@@ -55,7 +55,7 @@ func (r *ForgetReport) remains(last *PruneReport) {
 		r.Remains = append(r.Remains, Remainder{What: "in packs that hold other users' mail too", Bytes: last.Between, When: when})
 	}
 	if last.Locked > 0 {
-		r.Remains = append(r.Remains, Remainder{What: fmt.Sprintf("in %d objects that are locked in their store", last.Locked), Bytes: last.LockedBytes,
+		r.Remains = append(r.Remains, Remainder{What: "in objects that are locked in their store", Bytes: last.LockedBytes,
 			Until: last.LockedUntil, When: "until the first prune after the locks end"})
 	}
 	r.Remains = append(r.Remains,
@@ -103,6 +103,7 @@ func Forget(ctx context.Context, h *history.History, user string, o PruneOptions
 // eraseNow condemns and erases in prunes without a grace in between.
 func eraseNow(ctx context.Context, h *history.History, o PruneOptions, report *ForgetReport) error {
 	o.Policy.Erase, o.CheckpointEvery = -1, -1
+	o.LockObjects = -1 // the checkpoint is about to condemn what would be locked anew
 	o.RewriteAge, o.RewriteDead = time.Nanosecond, 1e-9
 	// Each prune rewrites so much and no more; and what one condemns, the next
 	// erases.

@@ -49,7 +49,7 @@ func (p *pruner) locks(ctx context.Context) error {
 	if row.Target.IsZero() && !p.now.Before(row.Until.Add(-2*lockRound(rule))) {
 		row.Began, row.Target, row.Next = p.now, p.now.Add(rule.Time()), ""
 	}
-	if !row.Target.IsZero() && !p.o.DryRun {
+	if !row.Target.IsZero() && !p.o.DryRun && p.o.LockObjects >= 0 {
 		if err := p.extend(ctx, rule, &row); err != nil {
 			return err
 		}

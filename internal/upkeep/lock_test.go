@@ -211,6 +211,26 @@ func TestLockedIsErasedLate(t *testing.T) {
 	checkClean(t, w)
 }
 
+// A store whose clock is some seconds behind ours, or counts in whole seconds,
+// keeps no journal of a forgotten user.
+func TestForgetByASlowClock(t *testing.T) {
+	w, b := lockedWorld(t, 9)
+	w.Deliver("ann", "INBOX", w.Message("ZYXANN"))
+	w.Fill("bob", "INBOX", 3)
+	w.Backup()
+	old := locks(t, b)
+	w.Sleep(10 * day) // no lock is left
+	b.Clock = func() time.Time { return w.Now.Add(-3 * time.Second) }
+	_, err := upkeep.Forget(t.Context(), w.H, "ann", w.PruneOptions())
+	must(t, err)
+	now := locks(t, b)
+	for name := range old {
+		if _, there := now[name]; there && (strings.HasPrefix(name, "journals/") || strings.HasPrefix(name, "packs/")) {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
 // Whoever has the keys to the bucket overwrites and hides everything. The next
 // night, a rebuilt catalog and a whole check find nothing wrong.
 func TestEverythingTakenAway(t *testing.T) {

@@ -31,7 +31,8 @@ type PruneOptions struct {
 	// expired since; 0 means 7 days, less than nothing writes one now.
 	CheckpointEvery time.Duration
 	// LockObjects bounds how many objects' locks one prune extends; 0 means a
-	// quarter of all, and all where locks last less than twelve days.
+	// quarter of all, and all where locks last less than twelve days; less than
+	// nothing extends none.
 	LockObjects int
 	Host        string
 	Now         func() time.Time
@@ -225,7 +226,13 @@ func (p *pruner) eraseCondemned(ctx context.Context) error {
 	return nil
 }
 
+// graceOver tells whether what was condemned at a time may be erased. Without a
+// grace that is at once, also where the store's clock is behind the one by which
+// it was condemned.
 func (p *pruner) graceOver(since *time.Time) bool {
+	if p.o.Policy.erase() == 0 {
+		return since != nil
+	}
 	return since != nil && !p.now.Before(since.Add(p.o.Policy.erase()))
 }
 
