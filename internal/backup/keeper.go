@@ -19,6 +19,7 @@ import (
 type keeper struct {
 	r      *run
 	packer *vault.Packer
+	split  func(c *chunk.Cutter, m *chunk.Message, all bool) ([]piece, error)
 	err    error
 }
 
@@ -91,12 +92,26 @@ func (k *keeper) message(res result) error {
 		known, err = k.whole(m, res.pieces)
 	}
 	if err == nil && !known {
-		err = k.store(m, res.pieces)
+		if res.cut, res.pieces, err = k.cutAnyway(res); err == nil {
+			err = k.store(res.cut, res.pieces)
+		}
 	}
 	if err != nil {
 		return err
 	}
 	return k.record(res)
+}
+
+// cutAnyway cuts a message after all that its worker took for known. A content is
+// known to nobody for a moment: when its pack is durable, and so no longer
+// pending, and its row is not written yet.
+func (k *keeper) cutAnyway(res result) (*chunk.Message, []piece, error) {
+	if res.cut.Recipe != nil {
+		return res.cut, res.pieces, nil
+	}
+	m := res.bench.cutter.Cut(res.bench.stored)
+	pieces, err := k.split(res.bench.cutter, m, res.replaces != 0)
+	return m, pieces, err
 }
 
 // whole tells whether every chunk of a known message can be relied on; those in
@@ -148,6 +163,9 @@ func compressed(stored []byte) bool {
 
 // store hands a new content's chunks to the packer, and its rows after them.
 func (k *keeper) store(m *chunk.Message, pieces []piece) error {
+	if len(m.Recipe) == 0 {
+		return fmt.Errorf("message %s was not cut and cannot be stored", m.ID)
+	}
 	k.r.tally(func(rep *Report) { rep.Bytes.New += m.StoredSize })
 	refs := make([]chunk.Ref, 0, len(pieces))
 	var parts []catalog.Row

@@ -115,7 +115,7 @@ func (r *run) startPipeline(ctx context.Context, packer *vault.Packer) (*pipelin
 		jobs: make(chan job, 256), results: make(chan result, r.o.Workers),
 		short: make(chan *bench, r.o.Workers+2), long: make(chan *bench, longBenches),
 		budget: newBudget(memoryBudget), kept: make(chan struct{})}
-	p.keeper = &keeper{r: r, packer: packer}
+	p.keeper = &keeper{r: r, packer: packer, split: p.split}
 	if err := errors.Join(p.furnish(p.short, keepShort), p.furnish(p.long, keepLong)); err != nil {
 		cancel(nil)
 		return nil, err
