@@ -229,10 +229,10 @@ func (c *conn) touches(e found, packs map[chunk.ID]bool) (bool, error) {
 	if packs[e.Where.Pack] {
 		return true, nil
 	}
-	todo := e.parts
-	for len(todo) > 0 {
-		id := todo[0]
-		todo = todo[1:]
+	left := e.parts
+	for len(left) > 0 {
+		id := left[0]
+		left = left[1:]
 		var pack chunk.ID
 		_, err := c.prep(`SELECT p.hash FROM chunk k CROSS JOIN frame f ON f.id = k.frame CROSS JOIN pack p ON p.id = f.pack
 			WHERE k.id = ?`).int(id).one(func(r row) { pack = r.id(0) })
@@ -243,7 +243,7 @@ func (c *conn) touches(e found, packs map[chunk.ID]bool) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		todo = append(todo, more...)
+		left = append(left, more...)
 	}
 	return false, nil
 }

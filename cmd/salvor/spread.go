@@ -77,7 +77,7 @@ func (a *app) otherTargets(ctx context.Context, known []string, store objstore.S
 
 // bearable refuses, in one line, what would fail for each object because more
 // targets are away than may be.
-func bearable(away []parity.Trouble, most int, l parity.Layout, todo string) error {
+func bearable(away []parity.Trouble, most int, l parity.Layout, used string) error {
 	if len(away) <= most {
 		return nil
 	}
@@ -90,7 +90,7 @@ func bearable(away []parity.Trouble, most int, l parity.Layout, todo string) err
 		words = append(words, t.Target+" ("+why+")")
 	}
 	return withHint(fmt.Errorf("%w: %s of %d away, and %s can be %s with at most %d away: %s", objstore.ErrUnavailable,
-		counted(len(away), "target"), l.Targets, l, todo, most, strings.Join(words, ", ")),
+		counted(len(away), "target"), l.Targets, l, used, most, strings.Join(words, ", ")),
 		"bring them back, or say in the configuration where they are now ([targets.\"OLD-URL\"], url); nothing is lost meanwhile. docs/runbook.md, \"A target is away\"")
 }
 
