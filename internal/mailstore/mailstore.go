@@ -28,6 +28,27 @@ type UID uint32
 // more: deleted or moved by its user meanwhile, and so the next run's business.
 var ErrVanished = errors.New("message vanished while it was read")
 
+// ErrDamaged says that the store's index knows a message whose content is not,
+// or not wholly, there: the file is missing, short or another one. The good
+// copy in a vault stays.
+var ErrDamaged = errors.New("damaged at the source")
+
+// ErrPresent is Add's answer when the destination holds the message already in
+// the form in which it would store it, which is not the one that was sent.
+var ErrPresent = errors.New("the destination holds the message already")
+
+// A Refusal is Add's error for one message that the destination will not take.
+// Others may go there all the same.
+type Refusal struct {
+	// Why is what the destination said, or what is known about it; one line.
+	Why string
+	// Full says that it will take nothing more of this user: the quota is used up.
+	Full bool
+}
+
+// Error gives the reason.
+func (r *Refusal) Error() string { return "the destination refuses the message: " + r.Why }
+
 // A User is one account of a source.
 type User struct {
 	// Name is the full user name, as in "alice" or "alice@example.org".
@@ -48,9 +69,21 @@ type Mailbox struct {
 	UIDNext     uint32 // 0: unknown
 	SpecialUse  string // as in RFC 6154: "\\Junk", "\\Sent"; "" unknown
 	Subscribed  bool
+	// HighestModSeq is that of RFC 7162; 0: unknown.
+	HighestModSeq uint64
+	// ACL is who may do what, as the store itself writes it (Cyrus: identifier,
+	// tab, rights, tab, and so on); "" unknown.
+	ACL string
+	// Quota is the limit that is set on this mailbox and those below it, in the
+	// form of RFC 9208: "STORAGE 100000 MESSAGE 5000"; "" none, or unknown.
+	Quota string
 	// State is a cheap token: when it is not empty and equal to the one of an
 	// earlier run, nothing in the mailbox has changed since.
 	State string
+	// Since is the State of the last run that recorded all of the mailbox, ""
+	// for none. The engine sets it before it calls Messages: a source that can
+	// ask for changes only then yields the other messages as Unchanged.
+	Since string
 	// Lost says why the mailbox's index is not to be trusted as evidence of
 	// deletions (for example "dovecot-uidlist is missing"); "" when it is.
 	Lost string
@@ -87,6 +120,21 @@ type Message struct {
 	// Place is the adapter's own note of where the message is (a file name);
 	// it is handed back to Open and means nothing to others.
 	Place string
+	// ObjectID is an identity of the content that survives moves and copies: two
+	// messages of one user that have the same one have the same bytes. "": none.
+	ObjectID string
+	// SHA1 is that of the wire form, as the store's own index promises it; the
+	// zero SHA1 for none. Other content is damaged at the source.
+	SHA1 chunk.SHA1
+	// Unchanged: the message was there at the mailbox's Since, and nothing about
+	// it has changed. Only Key and UID are set then.
+	Unchanged bool
+	// NoFlags: the store cannot tell the flags, and Flags means nothing.
+	NoFlags bool
+	// Expunged is when the user removed the message, for one that the store's
+	// index still names as removed; zero for all others. Such a message is no
+	// part of the mailbox any more. Its content may or may not be there.
+	Expunged time.Time
 }
 
 // A Problem is one thing that could not be read. It is reported by name and
@@ -146,6 +194,14 @@ type Counter interface {
 	Count(ctx context.Context, box Mailbox) (int, error)
 }
 
+// A Prefetcher is a Source that fetches ahead. After Messages has listed a
+// mailbox's messages the engine names those that it is going to Open, in the
+// order in which it will begin to. It may open fewer of them, but never the
+// same one twice at the same time.
+type Prefetcher interface {
+	Prefetch(box Mailbox, m Message)
+}
+
 // Delivery is a message to be put into a destination.
 type Delivery struct {
 	Mailbox string
@@ -153,8 +209,10 @@ type Delivery struct {
 	// A destination takes the one that fits its own rules.
 	Stored, LF   []byte
 	Content      chunk.ID
-	UID          UID    // the original one; 0 for a fresh one
-	Key          string // the source's name of the message, a hint
+	SHA1         chunk.SHA1 // of the wire form
+	UID          UID        // the original one; 0 for a fresh one
+	ModSeq       uint64     // the original one; 0 unknown
+	Key          string     // the source's name of the message, a hint
 	Flags        []string
 	InternalDate time.Time
 }
@@ -211,4 +269,39 @@ type Looker interface {
 	// Look calls yield like Account.Present, and not at all when the user or
 	// the mailbox is not there.
 	Look(ctx context.Context, user, mailbox string, yield func(chunk.ID) error) error
+}
+
+// Wanted identifies a message that a destination may hold already.
+type Wanted struct {
+	Content chunk.ID
+	SHA1    chunk.SHA1
+	Size    int64 // of the wire form
+}
+
+// A Comparer is an Account that finds out about single messages at less cost
+// than Present, which would have to fetch every content. It is asked instead.
+type Comparer interface {
+	// Copies gives how many copies of the message the mailbox held when it was
+	// opened by Mailbox; of a mailbox that is not there it holds none.
+	Copies(ctx context.Context, mailbox string, w Wanted) (int, error)
+}
+
+// A Previewer is a Destination that compares for dry runs as a Comparer does.
+type Previewer interface {
+	// Preview opens a user's account to compare with, and makes nothing.
+	Preview(ctx context.Context, user string) (Preview, error)
+}
+
+// A Preview is an account of a dry run.
+type Preview interface {
+	Comparer
+	Close(ctx context.Context) error
+}
+
+// A Renumberer is a Destination that can say beforehand where it will not keep
+// the original UIDs.
+type Renumberer interface {
+	// Renumbers says why the messages of the user's mailbox will get new UIDs
+	// there; "" when they keep their own. It makes nothing.
+	Renumbers(ctx context.Context, user string, box Mailbox) (why string, err error)
 }
