@@ -56,10 +56,11 @@ func (r Mailbox) put(t *Tx) error {
 		return err
 	}
 	t.used(MailboxIDs, r.ID)
-	return t.w.prep("INSERT OR REPLACE INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)").
+	return t.w.prep("INSERT OR REPLACE INTO mailbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)").
 		int(r.ID).int(user).text(r.Name).text(r.ObjectID).int(int64(r.UIDValidity)).int(int64(r.UIDNext)).
 		text(r.SpecialUse).bool(r.Subscribed).text(r.State).int(int64(r.FirstRun)).time(r.FirstSeen).
-		int(int64(r.FailedRun)).int(int64(r.GoneRun)).timep(r.GoneAt).text(r.Excluded).int(int64(r.Messages)).run()
+		int(int64(r.FailedRun)).int(int64(r.GoneRun)).timep(r.GoneAt).text(r.Excluded).int(int64(r.Messages)).
+		int(int64(r.HighestModSeq)).text(r.ACL).text(r.Quota).run()
 }
 
 func (r Mailbox) remove(t *Tx) error {
@@ -73,7 +74,7 @@ func (r Mailbox) remove(t *Tx) error {
 // Where a row may be there already, INSERT OR REPLACE is needed. SQLite keeps a
 // journal of its own for such a statement, so it takes longer.
 const (
-	intoRecord  = " INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	intoRecord  = " INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	intoContent = " INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
@@ -102,7 +103,8 @@ func (r Record) put(t *Tx) error {
 	} else {
 		st.blob(r.Stored[:])
 	}
-	return st.int(r.StoredSize).text(string(r.LineEnds)).blob(packTexts(r.Flags)).text(r.Key).text(r.SourceState).run()
+	return st.int(r.StoredSize).text(string(r.LineEnds)).blob(packTexts(r.Flags)).text(r.Key).text(r.SourceState).
+		text(r.ObjectID).time(r.Expunged).run()
 }
 
 func (t *Tx) wantMailbox(r Record) error {

@@ -116,9 +116,9 @@ func readTexts(v any) error {
 	case *User:
 		list = []*string{&r.Name, &r.Source, &r.Partition}
 	case *Mailbox:
-		list = []*string{&r.User, &r.Name, &r.ObjectID, &r.SpecialUse, &r.State, &r.Excluded}
+		list = []*string{&r.User, &r.Name, &r.ObjectID, &r.SpecialUse, &r.State, &r.Excluded, &r.ACL, &r.Quota}
 	case *Record:
-		list = append(pointers(r.Flags), &r.Key, (*string)(&r.LineEnds), &r.SourceState)
+		list = append(pointers(r.Flags), &r.Key, (*string)(&r.LineEnds), &r.SourceState, &r.ObjectID)
 	case *Content:
 		list = []*string{&r.From, &r.To, &r.Subject, &r.MessageID}
 	case *Pack:

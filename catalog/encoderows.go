@@ -55,6 +55,9 @@ func (r Mailbox) appendRow(b []byte) []byte {
 	o.timepz("gone_at", r.GoneAt)
 	o.textz("excluded", r.Excluded)
 	o.intz("messages", int64(r.Messages))
+	o.uintz("highest_mod_seq", r.HighestModSeq)
+	o.textz("acl", r.ACL)
+	o.textz("quota", r.Quota)
 	return o.close()
 }
 
@@ -82,6 +85,8 @@ func (r Record) appendRow(b []byte) []byte {
 	o.timepz("gone_at", r.GoneAt)
 	o.intz("hold", r.Hold)
 	o.intz("moved_to", r.MovedTo)
+	o.textz("object_id", r.ObjectID)
+	o.timez("expunged", r.Expunged)
 	return o.close()
 }
 

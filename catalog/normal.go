@@ -99,7 +99,7 @@ func (r Mailbox) normal() (Row, error) {
 	var c checks
 	c.that(r.ID > 0, "no id")
 	c.that(r.User != "", "no user")
-	c.numbers(r.FirstRun, r.FailedRun, r.GoneRun)
+	c.numbers(r.FirstRun, r.FailedRun, r.GoneRun, r.HighestModSeq)
 	c.counts(int64(r.Messages))
 	r.FirstSeen, r.GoneAt = utc(r.FirstSeen), utcp(r.GoneAt)
 	return c.row(r)
@@ -116,6 +116,7 @@ func (r Record) normal() (Row, error) {
 		r.Stored = r.Content
 	}
 	r.InternalDate, r.FirstSeen, r.GoneAt = utc(r.InternalDate), utc(r.FirstSeen), utcp(r.GoneAt)
+	r.Expunged = utc(r.Expunged)
 	return c.row(r)
 }
 

@@ -37,6 +37,12 @@ func TestPlans(t *testing.T) {
 	must(t, err)
 	_, err = c.UserHas("amy", testID("m1"))
 	must(t, err)
+	_, _, err = c.Twin("amy", chunk.SHA1{1}, 5)
+	must(t, err)
+	_, _, err = c.SameObject("amy", "guid:1")
+	must(t, err)
+	_, _, err = c.BySHA1(chunk.SHA1{1}, 5)
+	must(t, err)
 	for _, ref := range []chunk.Ref{message(testID("m1")), data("none")} {
 		_, err := c.HasChunk(ref)
 		must(t, err)

@@ -127,13 +127,15 @@ func (q queries) Users(ctx context.Context, yield func(*User) error) error {
 }
 
 const mailboxColumns = `m.id, u.name, m.name, m.object_id, m.uid_validity, m.uid_next, m.special_use, m.subscribed, m.state,
-	m.first_run, m.first_seen, m.failed_run, m.gone_run, m.gone_at, m.excluded, m.messages`
+	m.first_run, m.first_seen, m.failed_run, m.gone_run, m.gone_at, m.excluded, m.messages,
+	m.highest_mod_seq, m.acl, m.quota`
 
 func scanMailbox(r row) *Mailbox {
 	return &Mailbox{ID: r.int(0), User: r.text(1), Name: r.text(2), ObjectID: r.text(3), UIDValidity: uint32(r.int(4)),
 		UIDNext: uint32(r.int(5)), SpecialUse: r.text(6), Subscribed: r.bool(7), State: r.text(8),
 		FirstRun: uint64(r.int(9)), FirstSeen: r.time(10), FailedRun: uint64(r.int(11)), GoneRun: uint64(r.int(12)),
-		GoneAt: r.timep(13), Excluded: r.text(14), Messages: int(r.int(15))}
+		GoneAt: r.timep(13), Excluded: r.text(14), Messages: int(r.int(15)),
+		HighestModSeq: uint64(r.int(16)), ACL: r.text(17), Quota: r.text(18)}
 }
 
 // Mailbox gives the mailbox with this id; ok is false when there is none.
@@ -167,10 +169,11 @@ func (c *conn) mailboxes(ctx context.Context, user string, yield func(*Mailbox) 
 }
 
 const recordColumns = `r.id, r.mailbox, r.uid, r.key, k.head, k.tail, r.stored, r.stored_size, r.line_ends, r.flags,
-	r.internal_date, r.mod_seq, r.source_state, r.first_run, r.first_seen, r.gone_run, r.gone_at, r.hold, r.moved_to`
+	r.internal_date, r.mod_seq, r.source_state, r.first_run, r.first_seen, r.gone_run, r.gone_at, r.hold, r.moved_to,
+	r.object_id, r.expunged`
 
 // recordWidth is the number of recordColumns.
-const recordWidth = 19
+const recordWidth = 21
 
 const recordTables = " FROM record r CROSS JOIN chunk k ON k.id = r.content"
 
@@ -178,7 +181,8 @@ func scanRecord(r row) *Record {
 	rec := &Record{ID: r.int(0), Mailbox: r.int(1), UID: uint32(r.int(2)), Key: r.text(3), Content: joinID(r.int(4), r, 5),
 		StoredSize: r.int(7), LineEnds: chunk.LineEnds(r.text(8)), Flags: unpackTexts(r.blob(9)),
 		InternalDate: r.time(10), ModSeq: uint64(r.int(11)), SourceState: r.text(12),
-		FirstRun: uint64(r.int(13)), FirstSeen: r.time(14), GoneRun: uint64(r.int(15)), GoneAt: r.timep(16), Hold: r.int(17), MovedTo: r.int(18)}
+		FirstRun: uint64(r.int(13)), FirstSeen: r.time(14), GoneRun: uint64(r.int(15)), GoneAt: r.timep(16), Hold: r.int(17), MovedTo: r.int(18),
+		ObjectID: r.text(19), Expunged: r.time(20)}
 	rec.Stored = rec.Content
 	if !r.null(6) {
 		rec.Stored = r.id(6)
@@ -223,6 +227,40 @@ func (c *conn) chunkLocked(ref chunk.Ref) (k chunkRow, found bool, err error) {
 		return err
 	})
 	return k, found, err
+}
+
+// Twin finds a message of the user, live or not, whose wire form has this SHA-1
+// and length; ok is false when there is none.
+func (q queries) Twin(user string, sum chunk.SHA1, size int64) (r Record, ok bool, err error) {
+	err = q.lookSettled("look for a user's message by its SHA-1", func(c *conn) (err error) {
+		ok, err = c.prep("SELECT "+recordColumns+" FROM content c CROSS JOIN record r ON r.content = c.id CROSS JOIN chunk k ON k.id = c.id"+
+			ofUser+" WHERE c.sha1 = ? AND c.size = ? AND u.name = ? LIMIT 1").blob(sum[:]).int(size).text(user).
+			one(func(q row) { r = *scanRecord(q) })
+		return err
+	})
+	return r, ok, err
+}
+
+// SameObject finds a message of the user, live or not, that its source knows
+// under this object id; ok is false when there is none.
+func (q queries) SameObject(user, objectID string) (r Record, ok bool, err error) {
+	err = q.lookSettled("look for a user's message by its object id", func(c *conn) (err error) {
+		ok, err = c.prep("SELECT "+recordColumns+recordTables+ofUser+" WHERE r.object_id = ? AND r.object_id <> '' AND u.name = ? LIMIT 1").
+			text(objectID).text(user).one(func(q row) { r = *scanRecord(q) })
+		return err
+	})
+	return r, ok, err
+}
+
+// BySHA1 finds a content of any user by the SHA-1 and the length of its wire
+// form; ok is false when there is none.
+func (q queries) BySHA1(sum chunk.SHA1, size int64) (id chunk.ID, ok bool, err error) {
+	err = q.lookSettled("look for a content by its SHA-1", func(c *conn) (err error) {
+		ok, err = c.prep("SELECT k.head, k.tail FROM content c CROSS JOIN chunk k ON k.id = c.id WHERE c.sha1 = ? AND c.size = ? LIMIT 1").
+			blob(sum[:]).int(size).one(func(q row) { id = joinID(q.int(0), q, 1) })
+		return err
+	})
+	return id, ok, err
 }
 
 // HasRecords tells whether any record has this content.

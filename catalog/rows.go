@@ -58,6 +58,10 @@ type Mailbox struct {
 	GoneAt      *time.Time `json:"gone_at,omitempty"`
 	Excluded    string     `json:"excluded,omitempty"` // why it is out of scope; "": in scope
 	Messages    int        `json:"messages,omitempty"` // last count seen, for excluded ones
+	// HighestModSeq, ACL and Quota are what the source said; see mailstore.Mailbox.
+	HighestModSeq uint64 `json:"highest_mod_seq,omitempty"`
+	ACL           string `json:"acl,omitempty"`
+	Quota         string `json:"quota,omitempty"`
 }
 
 // Record is one message in one mailbox. Key: ID. Its mailbox and content must
@@ -87,6 +91,12 @@ type Record struct {
 	// MovedTo is the record of the same user and content that appeared when
 	// this one vanished: it was moved, not deleted. 0: none.
 	MovedTo int64 `json:"moved_to,omitempty"`
+	// ObjectID is the source's identity of the content, where it has one other
+	// than a hash: it survives moves and copies among the user's mailboxes.
+	ObjectID string `json:"object_id,omitempty"`
+	// Expunged is when the user removed the message, as the source's index says;
+	// zero: live, or nobody said.
+	Expunged time.Time `json:"expunged,omitzero"`
 }
 
 // Content is one message's immutable bytes. Key: ID, the SHA-256 of the wire

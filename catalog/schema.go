@@ -12,7 +12,19 @@ const applicationID = 0x73616c76
 
 // migrations bring a catalog from schema version i to i+1. A released one is
 // never changed; a new version is a new entry.
-var migrations = []string{schema1, schema2}
+var migrations = []string{schema1, schema2, schema3}
+
+// schema3 has places for what servers with indexes of their own tell, and finds
+// messages by the identities that they have there.
+const schema3 = `
+ALTER TABLE mailbox ADD COLUMN highest_mod_seq INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mailbox ADD COLUMN acl TEXT NOT NULL DEFAULT '';
+ALTER TABLE mailbox ADD COLUMN quota TEXT NOT NULL DEFAULT '';
+ALTER TABLE record ADD COLUMN object_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE record ADD COLUMN expunged INTEGER;
+CREATE INDEX record_object ON record (object_id) WHERE object_id <> '';
+CREATE INDEX content_sha1 ON content (sha1);
+`
 
 // schema2 has a place for Lock.
 const schema2 = `

@@ -160,7 +160,8 @@ type LossQuery struct {
 }
 
 // Loss is one user's live mail and what vanished of it. Records that only
-// moved and deletions that an operator confirmed do not count as lost.
+// moved, deletions that an operator confirmed, and messages that came and were
+// removed between two runs do not count as lost.
 type Loss struct {
 	User, Partition string
 	Live            int
@@ -201,7 +202,8 @@ func (c *conn) loss(ctx context.Context, o LossQuery, l *Loss) error {
 			}
 			_, err = c.prep(`SELECT count(*) FILTER (WHERE gone_at IS NULL AND hold = 0),
 				count(*) FILTER (WHERE gone_at IS NULL OR (gone_at >= ? AND hold = 0))
-				FROM record INDEXED BY record_gone WHERE mailbox = ? AND gone_run <> 0 AND moved_to = 0`).time(utc(o.Since)).int(m.ID).
+				FROM record INDEXED BY record_gone WHERE mailbox = ? AND gone_run <> 0 AND moved_to = 0
+				AND (first_run < gone_run OR expunged IS NULL)`).time(utc(o.Since)).int(m.ID).
 				one(func(r row) {
 					l.Now += int(r.int(0))
 					l.Window += int(r.int(1))
