@@ -36,6 +36,9 @@ func (id *ID) UnmarshalText(b []byte) error { return decodeHex(id[:], string(b))
 // SHA1 is the SHA-1 of a message's wire form: Cyrus's GUID of the message.
 type SHA1 [20]byte
 
+// IsZero tells whether the SHA-1 was never set.
+func (h SHA1) IsZero() bool { return h == SHA1{} }
+
 // ParseSHA1 reads 40 hexadecimal digits.
 func ParseSHA1(s string) (SHA1, error) {
 	var h SHA1

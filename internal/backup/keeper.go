@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +22,8 @@ type keeper struct {
 	err    error
 }
 
-// content tells whether a message is in the vault or on its way there.
-func (k *keeper) content(id chunk.ID) (bool, error) {
+// hasContent tells whether a message is in the vault or on its way there.
+func (k *keeper) hasContent(id chunk.ID) (bool, error) {
 	if k.packer.Pending(chunk.Ref{Kind: chunk.KindMessage, ID: id}) {
 		return true, nil
 	}
@@ -71,23 +70,31 @@ func (k *keeper) take(res result) error {
 func (k *keeper) message(res result) error {
 	switch {
 	case res.err == nil:
-	case errors.Is(res.err, mailstore.ErrVanished):
+	case errors.Is(res.err, mailstore.ErrVanished) && res.msg.Expunged.IsZero():
 		// Deleted or moved while we read: the next run's business. The folder
 		// is listed again then.
 		res.box.failed++
 		return nil
+	case errors.Is(res.err, mailstore.ErrVanished):
+		return nil
+	case errors.Is(res.err, mailstore.ErrDamaged):
+		return k.damaged(res, res.err)
 	default:
 		return k.unread(res, res.err)
 	}
 	m := res.cut
 	k.r.o.Meter.Add(1, m.StoredSize)
 	k.r.tally(func(rep *Report) { rep.Bytes.Read += m.StoredSize })
-	if damage := damaged(res.msg, m.StoredSize, res.bench.stored); damage != nil {
-		if err := k.unread(res, damage); err != nil || res.replaces != 0 {
-			return err // the good copy stays
-		}
+	if damage := damage(res.msg, m, res.bench.stored); damage != nil {
+		return k.damaged(res, damage)
 	}
-	known, err := k.content(m.ID)
+	return k.content(res)
+}
+
+// content stores what a message holds, where it is new, and its record.
+func (k *keeper) content(res result) error {
+	m := res.cut
+	known, err := k.hasContent(m.ID)
 	if err == nil && known && res.replaces != 0 {
 		known, err = k.whole(m, res.pieces)
 	}
@@ -141,24 +148,6 @@ func (k *keeper) unread(res result, err error) error {
 	res.box.failed++
 	res.box.user.unread++
 	return nil
-}
-
-// damaged compares a message with the size that its store's index promises.
-// Dovecot's zlib plugin keeps compressed files under the size of their mail.
-func damaged(msg mailstore.Message, size int64, stored []byte) error {
-	if msg.Promised < 0 || msg.Promised == size || compressed(stored) {
-		return nil
-	}
-	return fmt.Errorf("damaged at the source: %d bytes, its name promises %d", size, msg.Promised)
-}
-
-func compressed(stored []byte) bool {
-	for _, magic := range []string{"\x1f\x8b", "BZh", "\x28\xb5\x2f\xfd", "\xfd7zXZ"} {
-		if bytes.HasPrefix(stored, []byte(magic)) {
-			return true
-		}
-	}
-	return false
 }
 
 // store hands a new content's chunks to the packer, and its rows after them.
@@ -237,9 +226,8 @@ func (k *keeper) piece(p piece) (chunk.Ref, error) {
 // messages: then the old one has become the new one.
 func (k *keeper) record(res result) error {
 	m, r := res.cut, k.r
-	rec := catalog.Record{Mailbox: res.box.row.ID, UID: uint32(res.msg.UID), Key: res.msg.Key, Content: m.ID, Stored: m.Stored,
-		StoredSize: m.StoredSize, LineEnds: m.LineEnds, Flags: res.msg.Flags, InternalDate: res.msg.InternalDate,
-		ModSeq: res.msg.ModSeq, SourceState: res.msg.State, FirstRun: r.number, FirstSeen: r.clock.Now}
+	rec := r.newRecord(res.box, res.msg)
+	rec.Content, rec.Stored, rec.StoredSize, rec.LineEnds = m.ID, m.Stored, m.StoredSize, m.LineEnds
 	if res.replaces != 0 {
 		old, err := r.recordOf(res.replaces)
 		if err != nil {
@@ -256,7 +244,12 @@ func (k *keeper) record(res result) error {
 			return err
 		}
 	}
-	r.tally(func(rep *Report) { rep.Messages.New++ })
+	r.tally(func(rep *Report) {
+		rep.Messages.New++
+		if rec.GoneRun != 0 {
+			rep.Messages.Gone++
+		}
+	})
 	return k.packer.After(func() (err error) {
 		if rec.ID, err = r.tx.NextID(catalog.RecordIDs); err != nil {
 			return err

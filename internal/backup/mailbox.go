@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"salvor/catalog"
 	"salvor/internal/mailstore"
@@ -48,6 +49,8 @@ type live struct {
 }
 
 func joinFlags(flags []string) string { return strings.Join(flags, " ") }
+
+func splitFlags(joined string) []string { return strings.Fields(joined) }
 
 // mailbox compares one mailbox with its row and submits what must be read.
 func (r *run) mailbox(ctx context.Context, us *userState, p *pair, read submit) error {
@@ -95,6 +98,7 @@ func describe(row *catalog.Mailbox, src mailstore.Mailbox) {
 	row.SpecialUse, row.Subscribed = src.SpecialUse, src.Subscribed
 	row.UIDValidity = src.UIDValidity
 	row.UIDNext = max(row.UIDNext, src.UIDNext)
+	row.HighestModSeq, row.ACL, row.Quota = src.HighestModSeq, src.ACL, src.Quota
 }
 
 // leaveOut records an excluded mailbox by name and count, and nothing of its
@@ -137,6 +141,9 @@ func (r *run) openBox(us *userState, p *pair) (*boxState, error) {
 	row := p.row
 	if row.ID != 0 {
 		r.judgeIndex(p)
+		if row.Excluded == "" && p.src.Lost == "" {
+			p.src.Since = row.State
+		}
 	} else {
 		var err error
 		if row.ID, err = r.tx.NextID(catalog.MailboxIDs); err != nil {
@@ -167,25 +174,31 @@ func (r *run) judgeIndex(p *pair) {
 
 // compare lists the mailbox and tells new, changed and vanished messages apart.
 func (r *run) compare(ctx context.Context, b *boxState, read submit) error {
-	known, top, err := r.liveRecords(ctx, b.row.ID)
+	known, err := r.knownRecords(ctx, b.row.ID)
 	if err != nil {
 		return err
 	}
-	next := max(b.row.UIDNext, top+1)
+	next := max(b.row.UIDNext, known.top+1)
 	seen := 0
 	var unnumbered []mailstore.Message
 	err = r.o.Source.Messages(ctx, b.src, func(m mailstore.Message) error {
-		seen++
 		next = max(next, uint32(m.UID)+1)
-		old, ok := known[m.Key]
+		if !m.Expunged.IsZero() {
+			return r.expunged(ctx, read, b, known, m)
+		}
+		seen++
+		old, ok := known.live[m.Key]
 		switch {
+		case !ok && m.Unchanged:
+			return &mailstore.Problem{User: b.src.User, Mailbox: b.src.Name,
+				Err: fmt.Errorf("UID %d is said to be unchanged, but was never seen; the next run lists the folder in full", m.UID)}
 		case !ok && m.UID == 0:
 			unnumbered = append(unnumbered, m)
 			return nil
 		case !ok:
-			return r.submit(ctx, read, b, m, 0)
+			return r.fresh(ctx, read, b, m)
 		}
-		delete(known, m.Key)
+		delete(known.live, m.Key)
 		return r.again(ctx, read, b, m, old)
 	})
 	r.tally(func(rep *Report) { rep.Messages.Seen += int64(seen) })
@@ -204,17 +217,28 @@ func (r *run) compare(ctx context.Context, b *boxState, read submit) error {
 	return r.vanished(known)
 }
 
-// liveRecords loads what the catalog knows of a mailbox, and its highest UID.
-func (r *run) liveRecords(ctx context.Context, mailbox int64) (map[string]live, uint32, error) {
-	known, top := map[string]live{}, uint32(0)
+// A listing is what the catalog knows of a mailbox, by the messages' keys. What
+// is left of live after a whole listing has vanished.
+type listing struct {
+	live     map[string]live
+	gone     map[string]bool
+	expunged map[string]time.Time // when the source says that those of live were removed
+	top      uint32               // highest UID
+}
+
+// knownRecords loads what the catalog knows of a mailbox.
+func (r *run) knownRecords(ctx context.Context, mailbox int64) (*listing, error) {
+	l := &listing{live: map[string]live{}, gone: map[string]bool{}, expunged: map[string]time.Time{}}
 	err := r.tx.Records(ctx, mailbox, func(rec *catalog.Record) error {
-		top = max(top, rec.UID)
+		l.top = max(l.top, rec.UID)
 		if rec.GoneRun == 0 {
-			known[rec.Key] = live{rec.ID, rec.UID, rec.ModSeq, joinFlags(rec.Flags), rec.SourceState}
+			l.live[rec.Key] = live{rec.ID, rec.UID, rec.ModSeq, joinFlags(rec.Flags), rec.SourceState}
+		} else {
+			l.gone[rec.Key] = true
 		}
 		return nil
 	})
-	return known, top, err
+	return l, err
 }
 
 // renumber submits messages that their store has not numbered, in the order in
@@ -233,7 +257,7 @@ func (r *run) renumber(ctx context.Context, read submit, b *boxState, ms []mails
 	for _, m := range ms {
 		m.UID = mailstore.UID(next)
 		next++
-		if err := r.submit(ctx, read, b, m, 0); err != nil {
+		if err := r.fresh(ctx, read, b, m); err != nil {
 			return next, err
 		}
 	}
@@ -252,10 +276,17 @@ func (r *run) again(ctx context.Context, read submit, b *boxState, m mailstore.M
 	if m.UID == 0 {
 		m.UID = mailstore.UID(old.uid)
 	}
-	if old.state != m.State {
+	if old.state != m.State && !m.Unchanged {
 		return r.submit(ctx, read, b, m, old.id)
 	}
 	r.o.Meter.Add(1, 0)
+	if m.Unchanged {
+		return nil
+	}
+	if m.NoFlags {
+		r.tally(func(rep *Report) { rep.FlagsUnknown++ })
+		m.Flags = splitFlags(old.flags)
+	}
 	if old.uid == uint32(m.UID) && old.modSeq == m.ModSeq && old.flags == joinFlags(m.Flags) {
 		return nil
 	}
@@ -277,12 +308,13 @@ func (r *run) recordOf(id int64) (catalog.Record, error) {
 }
 
 // vanished marks what a whole listing did not show any more.
-func (r *run) vanished(known map[string]live) error {
-	for _, key := range sortedKeys(known) {
-		rec, err := r.recordOf(known[key].id)
+func (r *run) vanished(known *listing) error {
+	for _, key := range sortedKeys(known.live) {
+		rec, err := r.recordOf(known.live[key].id)
 		if err != nil {
 			return err
 		}
+		rec.Expunged = known.expunged[key]
 		if err := r.gone(rec); err != nil {
 			return err
 		}

@@ -142,6 +142,9 @@ func (p *pipeline) furnish(home chan *bench, keep int) error {
 
 // submit is the scan's door into the pipeline.
 func (p *pipeline) submit(ctx context.Context, j job) error {
+	if f, ok := p.r.o.Source.(mailstore.Prefetcher); ok && j.kind == readMessage {
+		f.Prefetch(j.box.src, j.msg)
+	}
 	select {
 	case p.jobs <- j:
 		return nil
@@ -217,7 +220,7 @@ func (p *pipeline) read(j job) result {
 	res.cut = res.bench.cutter.CutUnless(res.bench.stored, func(m *chunk.Message) bool {
 		// What is read again may be read because a check found it damaged.
 		if j.replaces == 0 {
-			known, res.err = p.keeper.content(m.ID)
+			known, res.err = p.keeper.hasContent(m.ID)
 		}
 		return known || res.err != nil
 	})

@@ -22,6 +22,9 @@ type Report struct {
 	Problems []string `json:"problems,omitempty"`
 	// Unlisted counts users and folders that could not be listed whole.
 	Unlisted int `json:"unlisted,omitempty"`
+	// FlagsUnknown counts messages whose source cannot tell their flags; those
+	// that an earlier run knew are kept.
+	FlagsUnknown int64 `json:"flags_unknown,omitempty"`
 	// Clock says why the clock is in doubt; "" when it is not.
 	Clock string `json:"clock,omitempty"`
 	// Excluded are the folders left out, with their message counts.
@@ -46,7 +49,10 @@ type Messages struct {
 	Seen   int64 `json:"seen"` // in scope at the source
 	New    int64 `json:"new"`
 	Gone   int64 `json:"gone"`
-	Failed int64 `json:"failed"` // could not be read
+	Failed int64 `json:"failed"` // could not be read, or not whole
+	// Damaged counts those of Failed whose source holds something else than its
+	// own index promises, or nothing.
+	Damaged int64 `json:"damaged,omitempty"`
 }
 
 // Bytes counts bytes.

@@ -199,7 +199,10 @@ func (r *run) hold(ctx context.Context, v retention.Verdict) error {
 
 // startWeeks begins the week of everything that vanished and is not held.
 func (r *run) startWeeks(ctx context.Context) error {
-	at := r.clock.Now
+	before, err := r.runBefore(ctx)
+	if err != nil {
+		return err
+	}
 	for {
 		var batch []catalog.Record
 		err := r.tx.Unsettled(ctx, "", func(rec *catalog.Record) error {
@@ -212,7 +215,7 @@ func (r *run) startWeeks(ctx context.Context) error {
 			return err
 		}
 		for _, rec := range batch {
-			rec.GoneAt = &at
+			rec.GoneAt = r.goneAt(rec, before)
 			if err := r.tx.Put(rec); err != nil {
 				return err
 			}
