@@ -9,14 +9,17 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"salvor/catalog"
+	"salvor/chunk"
 	"salvor/internal/mailstore"
 )
 
 // A box is a folder of the destination that is restored into.
 type box struct {
 	name     string
-	validity uint32 // UIDVALIDITY under which the original UIDs are meant
-	there    tally  // what it holds and no record has been set against
+	validity uint32           // UIDVALIDITY under which the original UIDs are meant
+	there    tally            // what it holds and no record has been set against
+	copies   map[chunk.ID]int // the same, of what a Comparer was asked for
 	added    []addition
 }
 
@@ -48,43 +51,59 @@ func (r *run) makeEmpty(ctx context.Context) error {
 // box gives the folder of the destination for one of the source, made and
 // counted when it is met for the first time.
 func (r *run) box(ctx context.Context, folder string) (*box, error) {
-	name := folder
-	if r.Into != "" {
-		name = r.Into + "/" + folder
-	}
+	name := r.target(folder)
 	if b := r.boxes[name]; b != nil {
 		return b, nil
 	}
-	b := &box{name: name}
-	box := Mailbox{User: r.name, Name: name}
-	if m := r.choice.boxes[folder]; m != nil {
-		b.validity = m.UIDValidity
-		box.UIDValidity, box.UIDNext, box.Subscribed = m.UIDValidity, m.UIDNext, m.Subscribed
-		box.ObjectID, box.SpecialUse = m.ObjectID, m.SpecialUse
-	}
-	if r.Into != "" {
-		// The original keeps its role and its identity; and a tree that was
-		// asked for should be seen.
-		box.ObjectID, box.SpecialUse, box.Subscribed = "", "", true
-	}
-	if err := r.open(ctx, b, box); err != nil {
+	m := r.mailbox(folder, name)
+	b := &box{name: name, validity: m.UIDValidity}
+	if err := r.open(ctx, b, m); err != nil {
 		return nil, err
 	}
 	r.boxes[name] = b
 	return b, nil
 }
 
+// target is the name at the destination.
+func (r *run) target(folder string) string {
+	if r.Into != "" {
+		return r.Into + "/" + folder
+	}
+	return folder
+}
+
+// mailbox describes a folder as it is to be made under name.
+func (r *run) mailbox(folder, name string) Mailbox {
+	box := Mailbox{User: r.name, Name: name}
+	if m := r.choice.boxes[folder]; m != nil {
+		box.UIDValidity, box.UIDNext, box.Subscribed = m.UIDValidity, m.UIDNext, m.Subscribed
+		box.ObjectID, box.SpecialUse = m.ObjectID, m.SpecialUse
+		box.HighestModSeq, box.ACL, box.Quota = m.HighestModSeq, m.ACL, m.Quota
+	}
+	if r.Into != "" {
+		// The original keeps its role and its identity; and a tree that was
+		// asked for should be seen.
+		box.ObjectID, box.SpecialUse, box.Subscribed = "", "", true
+		box.HighestModSeq, box.ACL, box.Quota = 0, "", ""
+	}
+	return box
+}
+
 // open makes the mailbox, unless this is a dry run, and counts what it holds.
 func (r *run) open(ctx context.Context, b *box, m Mailbox) error {
 	var err error
-	if !r.DryRun {
-		if err = r.account.Mailbox(ctx, m); err == nil {
+	looker, looks := r.Destination.(Looker)
+	switch {
+	case !r.DryRun:
+		err = r.account.Mailbox(ctx, m)
+		if err == nil && r.comparer == nil {
 			err = r.account.Present(ctx, m.Name, b.there.add)
 		}
-	} else if looker, ok := r.Destination.(Looker); ok {
+	case r.comparer == nil && looks:
 		err = looker.Look(ctx, r.name, m.Name, b.there.add)
 	}
 	b.there.seal()
+	b.copies = map[chunk.ID]int{}
 	var part *mailstore.Incomplete
 	if errors.As(err, &part) {
 		// What nobody can read there may be the very mail that is missed: a
@@ -98,6 +117,23 @@ func (r *run) open(ctx context.Context, b *box, m Mailbox) error {
 		return r.destination(ctx, m.Name, err)
 	}
 	return nil
+}
+
+// present sets a record against a copy that the folder holds already, if there
+// is one left.
+func (r *run) present(ctx context.Context, b *box, e *catalog.Entry) (bool, error) {
+	if r.comparer == nil {
+		return b.there.take(e.Content), nil
+	}
+	left, asked := b.copies[e.Content]
+	if !asked {
+		var err error
+		if left, err = r.comparer.Copies(ctx, b.name, Wanted{Content: e.Content, SHA1: e.SHA1, Size: e.Size}); err != nil {
+			return false, r.destination(ctx, b.name, err)
+		}
+	}
+	b.copies[e.Content] = max(left-1, 0)
+	return left > 0, nil
 }
 
 // checkInto refuses what is no folder name at any destination.

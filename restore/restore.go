@@ -20,6 +20,17 @@ type (
 	// Looker is a Destination that can tell what it holds without making
 	// anything. A dry run needs it to leave out what is there.
 	Looker = mailstore.Looker
+	// Comparer is an Account that finds single messages cheaper than by listing
+	// all, Preview one of a dry run, and Previewer a Destination that has them.
+	Comparer  = mailstore.Comparer
+	Preview   = mailstore.Preview
+	Previewer = mailstore.Previewer
+	// Wanted identifies a message that may be there already.
+	Wanted = mailstore.Wanted
+	// Renumberer is a Destination that says where it gives new UIDs.
+	Renumberer = mailstore.Renumberer
+	// Refusal is the error for one message that a Destination will not take.
+	Refusal = mailstore.Refusal
 	// Noter is an Account that tells what an operator should know.
 	Noter = mailstore.Noter
 	// Dropper is an Account that tells what a failed batch took with it.
@@ -59,11 +70,19 @@ type Options struct {
 	Into string
 	// DryRun reports what would be restored and writes nothing.
 	DryRun bool
+	// Refused takes the messages that Destination refuses; nil: they are failed.
+	// RefusedTo is its name in reports.
+	Refused   Destination
+	RefusedTo string
 
 	Meter Meter // nil: nobody watches
 	// Wait is called before each message is added, and holds the restore back
 	// to a rate; nil: no limit.
 	Wait func(ctx context.Context, messages int, bytes int64) error
+	// Announce is called for each user, before anything is written, with a line
+	// for each reason why folders will not keep the original UIDs. The same lines
+	// stand in Report.Notes. One call at a time; nil: nobody listens.
+	Announce func(line string)
 	// Problem is called for every problem as it is met, one at a time; nil:
 	// see Report.Problems.
 	Problem func(*Problem)
@@ -86,6 +105,10 @@ type Report struct {
 	Bytes    int64  `json:"bytes"`    // of these, as the source stored them
 	Skipped  int    `json:"skipped"`  // were at the destination already
 	Failed   int    `json:"failed"`   // could not be restored
+	// Refused is how many of Failed the destination would not take, and PutAside
+	// how many more it would not take that went to Options.Refused instead.
+	Refused  int `json:"refused,omitempty"`
+	PutAside int `json:"put_aside,omitempty"`
 	// MaybeDeleted is how many of Messages had vanished from the source while
 	// nobody has said that they were deleted: the brake holds them.
 	MaybeDeleted int    `json:"maybe_deleted,omitempty"`

@@ -119,8 +119,8 @@ func TestProperties(t *testing.T) {
 		t.Errorf("mailboxes: got %+v\nwant %+v", got.boxes, wantBoxes)
 	}
 	d := got.mails["Sent"][0]
-	id, _, _ := chunk.WireSums([]byte(text("s", "t")))
-	want := Delivery{Mailbox: "Sent", Stored: []byte(text("s", "t")), LF: []byte(text("s", "t")), Content: id, UID: 17,
+	id, sum, _ := chunk.WireSums([]byte(text("s", "t")))
+	want := Delivery{Mailbox: "Sent", Stored: []byte(text("s", "t")), LF: []byte(text("s", "t")), Content: id, SHA1: sum, UID: 17,
 		Key: "17.host", Flags: []string{`$Work`, `\Seen`}, InternalDate: begun.AddDate(0, 0, -17)}
 	if !reflect.DeepEqual(d, want) {
 		t.Errorf("delivery: got %+v\nwant %+v", d, want)

@@ -7,6 +7,7 @@ import (
 
 	"salvor/catalog"
 	"salvor/chunk"
+	"salvor/internal/mailstore"
 )
 
 // A run restores one user. Everything here runs on one goroutine, which alone
@@ -14,14 +15,16 @@ import (
 // rebuilt by the engine's workers.
 type run struct {
 	*engine
-	name    string
-	report  *Report
-	choice  *selection
-	account Account               // nil in a dry run
-	boxes   map[string]*box       // by name at the destination
-	pending []*job                // in the order in which they are added
-	closed  map[chunk.ID]*Problem // by pack: failures that look like a vault closed to us
-	opened  bool                  // something could be read
+	name     string
+	report   *Report
+	choice   *selection
+	account  Account               // nil in a dry run
+	comparer Comparer              // nil where the destination lists what it has
+	aside    *aside                // nil before the first message was refused
+	boxes    map[string]*box       // by name at the destination
+	pending  []*job                // in the order in which they are added
+	closed   map[chunk.ID]*Problem // by pack: failures that look like a vault closed to us
+	opened   bool                  // something could be read
 }
 
 // patience is in how many packs messages may fail as if the vault were closed
@@ -34,18 +37,41 @@ func (r *run) restore(ctx context.Context) (err error) {
 		return fmt.Errorf("restore user %q: %w", r.name, err)
 	}
 	r.boxes, r.closed = map[string]*box{}, map[chunk.ID]*Problem{}
-	if !r.DryRun {
-		if r.account, err = r.Destination.Account(ctx, r.name); err != nil {
-			return r.destination(ctx, "", err)
-		}
-		// Also when the context has ended: what was added shall last.
-		defer func() { err = r.close(context.WithoutCancel(ctx), err) }()
+	if err := r.announce(ctx); err != nil {
+		return err
 	}
+	if r.DryRun {
+		return r.preview(ctx)
+	}
+	if r.account, err = r.Destination.Account(ctx, r.name); err != nil {
+		return r.destination(ctx, "", err)
+	}
+	r.comparer, _ = r.account.(Comparer)
+	// Also when the context has ended: what was added shall last.
+	defer func() { err = r.close(context.WithoutCancel(ctx), err) }()
+	return r.transfer(ctx)
+}
+
+// preview is a dry run.
+func (r *run) preview(ctx context.Context) (err error) {
+	p, ok := r.Destination.(Previewer)
+	if !ok {
+		return r.transfer(ctx)
+	}
+	preview, err := p.Preview(ctx, r.name)
+	if err != nil {
+		return r.destination(ctx, "", err)
+	}
+	defer func() { err = errors.Join(err, preview.Close(context.WithoutCancel(ctx))) }()
+	r.comparer = preview
 	return r.transfer(ctx)
 }
 
 // close makes durable what was added.
 func (r *run) close(ctx context.Context, err error) error {
+	if e := r.aside.close(ctx); e != nil {
+		err = errors.Join(err, &DestinationError{User: r.name, Err: fmt.Errorf("%s: %w", r.RefusedTo, e)})
+	}
 	if e := r.account.Close(ctx); e != nil {
 		r.uncount()
 		if !errors.Is(err, e) {
@@ -126,8 +152,11 @@ func (r *run) take(ctx context.Context, e *catalog.Entry) error {
 	if err != nil {
 		return err
 	}
+	there, err := r.present(ctx, b, e)
 	switch {
-	case b.there.take(e.Content):
+	case err != nil:
+		return err
+	case there:
 		r.report.Skipped++
 		r.progress(e)
 	case r.DryRun:
@@ -201,7 +230,9 @@ func (r *run) add(ctx context.Context, j *job) error {
 		Stored:  j.body.stored,
 		LF:      j.body.lf,
 		Content: e.Content,
+		SHA1:    e.SHA1,
 		Key:     e.Key,
+		ModSeq:  e.ModSeq,
 		Flags:   e.Flags, InternalDate: e.InternalDate,
 	}
 	// A UID means nothing under another UIDVALIDITY: of two folders of the
@@ -209,10 +240,19 @@ func (r *run) add(ctx context.Context, j *job) error {
 	if e.UIDValidity == j.box.validity {
 		d.UID = UID(e.UID)
 	}
-	if _, err := r.account.Add(ctx, d); err != nil {
+	_, err := r.account.Add(ctx, d)
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		r.count(j.box, e)
+	case errors.Is(err, mailstore.ErrPresent):
+		r.report.Skipped++
+		r.progress(e)
+	case errors.As(err, &refusal):
+		return r.refused(ctx, j, d, refusal)
+	default:
 		return r.destination(ctx, j.box.name, err)
 	}
-	r.count(j.box, e)
 	return nil
 }
 

@@ -37,6 +37,7 @@ Give USER, or --all, or --users-file.`,
 			&cli.StringFlag{Name: "into", Usage: "put everything below `FOLDER` instead of the original folders"},
 			&cli.BoolFlag{Name: "all", Usage: "restore all users"},
 			&cli.StringFlag{Name: "users-file", Usage: "restore the users that `FILE` names, one a line"},
+			&cli.StringFlag{Name: "refused", Usage: "put what the destination refuses into `STORE`, as in eml:/root/refused"},
 			&cli.StringFlag{Name: "pace", Usage: "write at most at `RATE`, as in 200msg/s,20MB/s"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be restored, and write nothing"},
 		},
@@ -71,6 +72,12 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	if o.Destination, err = stores.OpenDestination(o.To, stores.Options{User: user}); err != nil {
 		return storeError(err)
 	}
+	if o.RefusedTo != "" {
+		if o.Refused, err = stores.OpenDestination(o.RefusedTo, stores.Options{User: user}); err != nil {
+			return storeError(err)
+		}
+	}
+	o.Announce = func(line string) { a.warn("salvor: %s", line) }
 	if named == 1 && user != "" {
 		err = a.restoreUser(ctx, user, o)
 	} else {
@@ -113,7 +120,7 @@ func variable(url string) bool {
 }
 
 func (a *app) restoreOptions(c *cli.Context) (restore.Options, error) {
-	o := restore.Options{To: c.String("to"), Into: c.String("into"), DryRun: c.Bool("dry-run")}
+	o := restore.Options{To: c.String("to"), Into: c.String("into"), DryRun: c.Bool("dry-run"), RefusedTo: c.String("refused")}
 	if o.To == "" {
 		err := usagef("no destination: where shall the mail go?")
 		err.hint = "as in: --to maildir:/tmp/restored/%u"
@@ -193,6 +200,10 @@ func (a *app) restoreUser(ctx context.Context, user string, o restore.Options) e
 	for _, p := range report.Problems {
 		a.warn("salvor: %s", p)
 	}
+	if report.Failed == 0 && report.PutAside > 0 && len(report.Problems) == report.PutAside {
+		return withHint(incompletef("%s of %s went to %s", counted(report.PutAside, "message"), user, o.RefusedTo),
+			"they are named above, with what the destination said")
+	}
 	if report.Failed > 0 || len(report.Problems) > 0 {
 		return withHint(incompletef("%s of %s could not be restored", counted(max(report.Failed, len(report.Problems)), "message"), user),
 			"they are named above; docs/runbook.md, \"Some messages do not come back\"")
@@ -237,6 +248,9 @@ func (a *app) printRestore(r *restore.Report) error {
 	}
 	a.print("%s: %s (%s) %s to %s; %d there already, %d failed, %s", clean(r.User), counted(r.Messages, "message"), size(r.Bytes), did,
 		r.To, r.Skipped, r.Failed, seconds(r.Seconds))
+	if r.PutAside > 0 {
+		a.print("  %s more refused there and put aside", counted(r.PutAside, "message"))
+	}
 	if r.MaybeDeleted > 0 {
 		a.print("  %d of them had vanished from the mail store and nobody has confirmed that: they may have been deleted", r.MaybeDeleted)
 	}
