@@ -214,7 +214,7 @@ func (a *app) restoreUser(ctx context.Context, user string, o restore.Options) e
 // restoreMany restores user by user; one that fails stops nobody else.
 func (a *app) restoreMany(ctx context.Context, users []string, o restore.Options) error {
 	o.Meter = a.meter()
-	var failed, messages int
+	var failed, messages, aside int
 	var printErr error
 	err := restore.All(ctx, users, o, func(r *restore.Report, err error) {
 		if err != nil && ctx.Err() == nil {
@@ -226,6 +226,7 @@ func (a *app) restoreMany(ctx context.Context, users []string, o restore.Options
 			a.warn("salvor: %s", p)
 		}
 		messages += r.Failed
+		aside += r.PutAside
 		printErr = errors.Join(printErr, a.printRestore(r))
 	})
 	a.closeDisplay()
@@ -234,6 +235,9 @@ func (a *app) restoreMany(ctx context.Context, users []string, o restore.Options
 	}
 	if failed+messages > 0 {
 		return incompletef("%s failed, %s could not be restored", counted(failed, "user"), counted(messages, "message"))
+	}
+	if aside > 0 {
+		return incompletef("%s went to %s", counted(aside, "message"), o.RefusedTo)
 	}
 	return nil
 }
