@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"salvor/internal/testenv/imaptest"
 )
 
 func TestServer(t *testing.T) {
@@ -13,7 +15,7 @@ func TestServer(t *testing.T) {
 	c.Append("INBOX", "Subject: x\r\n\r\nbody\r\n", when, `\Seen`, "work")
 	c.Create("a b")
 	f := c.Examine("INBOX")
-	want := []Message{{UID: 1, Flags: []string{`\Seen`, "work"}, InternalDate: when, Body: "Subject: x\r\n\r\nbody\r\n"}}
+	want := []imaptest.Message{{UID: 1, Flags: []string{`\Seen`, "work"}, InternalDate: when, Body: "Subject: x\r\n\r\nbody\r\n"}}
 	for i := range f.Messages {
 		f.Messages[i].InternalDate = f.Messages[i].InternalDate.UTC()
 	}

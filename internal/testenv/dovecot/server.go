@@ -1,26 +1,21 @@
 // Package dovecot starts a real Dovecot 2.3 on the loopback interface for
-// tests, each server in a directory of its own, and speaks enough IMAP to fill
-// its mailboxes and to see what it makes of ours. Only tests call it. A machine
+// tests, each server in a directory of its own. Only tests call it. A machine
 // without Dovecot fails the test with a hint: a test against a real server that
 // is skipped proves nothing.
 package dovecot
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"text/template"
-	"time"
+
+	"salvor/internal/testenv/daemon"
+	"salvor/internal/testenv/imaptest"
 )
 
 // Options of a server. The zero value is a Maildir++ in each user's home.
@@ -37,11 +32,10 @@ type Server struct {
 	Dir  string // holds everything that the server writes
 	Port int
 
-	t   testing.TB
-	opt Options
-	cmd *exec.Cmd
-	uid int
-	gid int
+	t       testing.TB
+	opt     Options
+	owner   daemon.Owner
+	process *daemon.Process
 }
 
 // Password is every user's.
@@ -58,8 +52,13 @@ func Start(t testing.TB, o Options) *Server {
 	if o.Location == "" {
 		o.Location = "maildir:~/Maildir"
 	}
-	s := &Server{t: t, opt: o, uid: os.Getuid(), gid: os.Getgid()}
-	s.makeDir()
+	s := &Server{Dir: daemon.Dir(t, "sd"), t: t, opt: o, owner: daemon.MailOwner(t)}
+	for _, sub := range []string{"home", "etc"} {
+		if err := os.Mkdir(s.path(sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Chown("home")
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s
@@ -80,40 +79,6 @@ func isFile(p string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// memory is a file system in memory, where there is one: Dovecot syncs much.
-const memory = "/dev/shm"
-
-// makeDir makes the server's directory: a short name, as socket paths end at
-// 108 bytes, and open to the user whom Dovecot runs mail as.
-func (s *Server) makeDir() {
-	dir, err := os.MkdirTemp(memory, "sd")
-	if err != nil {
-		dir, err = os.MkdirTemp("", "sd")
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { os.RemoveAll(dir) })
-	s.Dir = dir
-	if err := os.Chmod(dir, 0o755); err != nil {
-		s.t.Fatal(err)
-	}
-	if s.uid == 0 { // Dovecot serves no mail as root
-		u, err := user.Lookup("mail")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.uid, _ = strconv.Atoi(u.Uid)
-		s.gid, _ = strconv.Atoi(u.Gid)
-	}
-	for _, sub := range []string{"home", "etc"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	s.Chown("home")
-}
-
 // Home is a user's home directory.
 func (s *Server) Home(user string) string { return filepath.Join(s.Dir, "home", user) }
 
@@ -121,17 +86,9 @@ func (s *Server) Home(user string) string { return filepath.Join(s.Dir, "home", 
 func (s *Server) Chown(path string) {
 	s.t.Helper()
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(s.Dir, path)
+		path = s.path(path)
 	}
-	err := filepath.Walk(path, func(p string, _ os.FileInfo, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Lchown(p, s.uid, s.gid)
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	s.owner.Own(s.t, path)
 }
 
 // Restart stops the server, if it runs, and starts it again.
@@ -152,60 +109,33 @@ func (s *Server) Restart() {
 func (s *Server) path(name string) string { return filepath.Join(s.Dir, name) }
 
 func (s *Server) start() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	s.Port = l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	s.Port = daemon.FreePorts(s.t, 1)[0]
 	conf := s.path("etc/dovecot.conf")
 	if err := os.WriteFile(conf, s.config(), 0o644); err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	s.cmd = exec.Command(program("dovecot"), "-F", "-c", conf)
-	s.cmd.Stdout, s.cmd.Stderr = &out, &out
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	p, err := daemon.Start(exec.Command(program("dovecot"), "-F", "-c", conf), nil)
+	if err != nil {
 		return err
 	}
-	return s.awaitGreeting(&out)
-}
-
-func (s *Server) awaitGreeting(out *bytes.Buffer) error {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		c, err := net.DialTimeout("tcp", s.addr(), time.Second)
-		if err != nil {
-			continue
-		}
-		c.SetDeadline(time.Now().Add(5 * time.Second))
-		line, err := bufio.NewReader(c).ReadString('\n')
-		c.Close()
-		if err == nil && strings.HasPrefix(line, "* OK") {
-			return nil
-		}
-	}
-	return errors.New("no greeting")
+	s.process = p
+	return p.AwaitGreeting(s.Port, filepath.Base(s.Dir))
 }
 
 func (s *Server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 
 // Stop stops the server and waits until it is gone.
 func (s *Server) Stop() {
-	if s.cmd == nil || s.cmd.Process == nil {
-		return
+	if s.process != nil {
+		s.process.Stop()
+		s.process = nil
 	}
-	pid := s.cmd.Process.Pid
-	done := make(chan struct{})
-	go func() { s.cmd.Wait(); close(done) }()
-	syscall.Kill(-pid, syscall.SIGTERM)
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		syscall.Kill(-pid, syscall.SIGKILL)
-		<-done
-	}
-	s.cmd = nil
+}
+
+// Login opens a connection as the user.
+func (s *Server) Login(user string) *imaptest.Client {
+	s.t.Helper()
+	return imaptest.Dial(s.t, s.addr(), nil).Login(user, Password)
 }
 
 // Doveadm runs doveadm and gives what it prints.
@@ -231,18 +161,19 @@ state_dir = {{.Dir}}/state
 log_path = {{.Dir}}/dovecot.log
 protocols = imap
 listen = 127.0.0.1
+login_greeting = {{.Name}}
 ssl = no
 disable_plaintext_auth = no
 first_valid_uid = 1
 first_valid_gid = 1
-mail_uid = {{.UID}}
-mail_gid = {{.GID}}
+mail_uid = {{.Owner.UID}}
+mail_gid = {{.Owner.GID}}
 mail_home = {{.Dir}}/home/%u
 mail_location = {{.Location}}
 mail_fsync = never
-{{if not .Root}}default_internal_user = {{.User}}
-default_internal_group = {{.Group}}
-default_login_user = {{.User}}
+{{if not .Root}}default_internal_user = {{.Owner.Name}}
+default_internal_group = {{.Owner.Group}}
+default_login_user = {{.Owner.Name}}
 service anvil {
   chroot =
 }
@@ -267,7 +198,7 @@ passdb {
 }
 userdb {
   driver = static
-  args = uid={{.UID}} gid={{.GID}} home={{.Dir}}/home/%u allow_all_users=yes
+  args = uid={{.Owner.UID}} gid={{.Owner.GID}} home={{.Dir}}/home/%u allow_all_users=yes
 }
 service imap-login {
   inet_listener imap {
@@ -285,19 +216,10 @@ protocol imap {
 `))
 
 func (s *Server) config() []byte {
-	me := "nobody"
-	group := "nogroup"
-	if u, err := user.Current(); err == nil {
-		me = u.Username
-		if g, err := user.LookupGroupId(u.Gid); err == nil {
-			group = g.Name
-		}
-	}
 	var b bytes.Buffer
 	err := conf.Execute(&b, map[string]any{
-		"Dir": s.Dir, "UID": s.uid, "GID": s.gid, "Port": s.Port, "Password": Password, "Root": os.Getuid() == 0,
-		"User": me, "Group": group, "Config": s.opt.Config,
-		"Location": strings.ReplaceAll(s.opt.Location, "@DIR@", s.Dir),
+		"Dir": s.Dir, "Name": filepath.Base(s.Dir), "Owner": s.owner, "Port": s.Port, "Password": Password, "Root": os.Getuid() == 0,
+		"Config": s.opt.Config, "Location": strings.ReplaceAll(s.opt.Location, "@DIR@", s.Dir),
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,12 +1,17 @@
-package dovecot
+// Package imaptest speaks IMAP to the servers that tests start: enough to fill
+// mailboxes, to change them as users do, and to see what a server makes of ours.
+// It sends what it is told as it stands, for tests of what servers refuse, and
+// fails the test when a server does. Only tests call it.
+package imaptest
 
 import (
 	"bufio"
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
 	"regexp"
-	"sort"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,33 +21,81 @@ import (
 // A Client is one IMAP connection. It fails the test when the server refuses
 // a command.
 type Client struct {
+	// Greeting is the server's first line.
+	Greeting string
+
 	t   testing.TB
 	c   net.Conn
 	in  *bufio.Reader
 	tag int
 }
 
-// A Response is one untagged response; its literals stand in Text as {n}.
+// A Response is one untagged response. A literal in it stands in Text as {n},
+// or ~{n} if it may hold NULs.
 type Response struct {
 	Text     string
 	Literals []string
 }
 
-// Login opens a connection as the user.
-func (s *Server) Login(user string) *Client {
-	s.t.Helper()
-	c, err := net.DialTimeout("tcp", s.addr(), 5*time.Second)
+// Dial opens a connection, over TLS from the start if secure is not nil. It
+// ends with the test.
+func Dial(t testing.TB, addr string, secure *tls.Config) *Client {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	cl := &Client{t: s.t, c: c, in: bufio.NewReader(c)}
-	s.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(60 * time.Second))
-	if _, err := cl.in.ReadString('\n'); err != nil {
-		s.t.Fatal(err)
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(60 * time.Second))
+	c := &Client{t: t}
+	c.use(conn, secure)
+	if c.Greeting, err = c.in.ReadString('\n'); err != nil {
+		t.Fatalf("greeting of %s: %v", addr, err)
 	}
-	cl.Do("LOGIN %s %s", quote(user), Password)
-	return cl
+	return c
+}
+
+func (c *Client) use(conn net.Conn, secure *tls.Config) {
+	c.t.Helper()
+	if secure != nil {
+		over := tls.Client(conn, secure)
+		if err := over.Handshake(); err != nil {
+			c.t.Fatalf("TLS with %s: %v", conn.RemoteAddr(), err)
+		}
+		conn = over
+	}
+	c.c, c.in = conn, bufio.NewReader(conn)
+}
+
+// StartTLS goes over to TLS.
+func (c *Client) StartTLS(secure *tls.Config) {
+	c.t.Helper()
+	c.Do("STARTTLS")
+	c.use(c.c, secure)
+}
+
+// Login logs in.
+func (c *Client) Login(user, password string) *Client {
+	c.t.Helper()
+	c.Do("LOGIN %s %s", Quote(user), Quote(password))
+	return c
+}
+
+// AuthPlain logs in with SASL PLAIN: authcid proves with the password who it
+// is, and becomes authzid if that is not "".
+func (c *Client) AuthPlain(authzid, authcid, password string) *Client {
+	c.t.Helper()
+	if status := c.TryPlain(authzid, authcid, password); !strings.HasPrefix(status, "OK") {
+		c.t.Fatalf("AUTHENTICATE PLAIN %s as %s: %s", authcid, authzid, status)
+	}
+	return c
+}
+
+// TryPlain does the same and gives the server's answer.
+func (c *Client) TryPlain(authzid, authcid, password string) string {
+	c.t.Helper()
+	_, status := c.Try("AUTHENTICATE PLAIN %s", base64.StdEncoding.EncodeToString([]byte(authzid+"\x00"+authcid+"\x00"+password)))
+	return status
 }
 
 // Close logs out.
@@ -57,32 +110,29 @@ func (c *Client) Do(format string, args ...any) []Response {
 	c.t.Helper()
 	out, status := c.Try(format, args...)
 	if !strings.HasPrefix(status, "OK") {
-		c.t.Fatalf("%s: %s", fmt.Sprintf(format, args...), status)
+		c.t.Fatalf("%.200q: %s", fmt.Sprintf(format, args...), status)
 	}
 	return out
 }
 
 // Try sends a command and gives its untagged responses and its tagged one.
-// A literal is sent by giving its bytes after "{n}\r\n" in the command.
+// Literals are sent by giving their n bytes after "{n}\r\n" in the command, as
+// Literal does; the client waits for the server before each, unless it is
+// announced by "{n+}\r\n".
 func (c *Client) Try(format string, args ...any) ([]Response, string) {
 	c.t.Helper()
 	c.tag++
 	tag := fmt.Sprintf("a%d", c.tag)
-	command := tag + " " + fmt.Sprintf(format, args...) + "\r\n"
-	first, literal, _ := strings.Cut(command, "}\r\n")
-	if literal == "" {
-		first = command
-	} else {
-		first += "}\r\n"
-	}
-	c.send(first)
+	parts := split(tag + " " + fmt.Sprintf(format, args...) + "\r\n")
+	c.send(parts[0])
+	parts = parts[1:]
 	var out []Response
 	for {
 		r := c.read()
 		switch {
-		case strings.HasPrefix(r.Text, "+ ") && literal != "":
-			c.send(literal)
-			literal = ""
+		case strings.HasPrefix(r.Text, "+") && len(parts) > 0:
+			c.send(parts[0])
+			parts = parts[1:]
 		case strings.HasPrefix(r.Text, tag+" "):
 			return out, strings.TrimPrefix(r.Text, tag+" ")
 		default:
@@ -91,10 +141,47 @@ func (c *Client) Try(format string, args ...any) ([]Response, string) {
 	}
 }
 
+var announced = regexp.MustCompile(`\{(\d+)(\+?)\}\r\n`)
+
+// split cuts a command before each literal that the server has to ask for. What
+// looks like an announcement within a literal is none.
+func split(command string) []string {
+	var parts []string
+	start, at := 0, 0
+	for {
+		m := announced.FindStringSubmatchIndex(command[at:])
+		if m == nil {
+			return append(parts, command[start:])
+		}
+		end := at + m[1]
+		if m[4] == m[5] { // no "+"
+			parts = append(parts, command[start:end])
+			start = end
+		}
+		n, _ := strconv.Atoi(command[at+m[2] : at+m[3]])
+		at = min(end+n, len(command))
+	}
+}
+
+// Literal writes any string as a literal. One with NULs in it is a literal8,
+// which not every command takes.
+func Literal(s string) string {
+	eight := ""
+	if strings.Contains(s, "\x00") {
+		eight = "~"
+	}
+	return fmt.Sprintf("%s{%d}\r\n%s", eight, len(s), s)
+}
+
+// Quote writes an IMAP quoted string.
+func Quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
 func (c *Client) send(s string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.c, s); err != nil {
-		c.t.Fatal(err)
+		c.t.Fatalf("write to the server: %v", err)
 	}
 }
 
@@ -106,145 +193,19 @@ func (c *Client) read() Response {
 	for {
 		line, err := c.in.ReadString('\n')
 		if err != nil {
-			c.t.Fatalf("read from Dovecot: %v", err)
+			c.t.Fatalf("read from the server: %v", err)
 		}
-		r.Text += strings.TrimRight(line, "\r\n")
-		m := literalEnd.FindStringSubmatch(r.Text)
+		line = strings.TrimRight(line, "\r\n")
+		r.Text += line
+		m := literalEnd.FindStringSubmatch(line)
 		if m == nil {
 			return r
 		}
 		n, _ := strconv.Atoi(m[1])
 		buf := make([]byte, n)
 		if _, err := io.ReadFull(c.in, buf); err != nil {
-			c.t.Fatalf("read from Dovecot: %v", err)
+			c.t.Fatalf("read from the server: %v", err)
 		}
 		r.Literals = append(r.Literals, string(buf))
 	}
-}
-
-// Append puts a message into a folder. The zero time is now.
-func (c *Client) Append(folder, body string, date time.Time, flags ...string) {
-	c.t.Helper()
-	when := ""
-	if !date.IsZero() {
-		when = date.Format(`"02-Jan-2006 15:04:05 -0700" `)
-	}
-	c.Do("APPEND %s (%s) %s{%d}\r\n%s", quote(folder), strings.Join(flags, " "), when, len(body), body)
-}
-
-// Create makes a folder; its name is in the form that goes over the wire.
-func (c *Client) Create(folder string) {
-	c.t.Helper()
-	c.Do("CREATE %s", quote(folder))
-}
-
-// quote writes an IMAP quoted string.
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
-
-var listLine = regexp.MustCompile(`^\* (LIST|LSUB) \(([^)]*)\) \S+ (.*)$`)
-
-// List gives the names of all folders that can be selected, sorted, as they go
-// over the wire.
-func (c *Client) List() []string {
-	c.t.Helper()
-	return c.names(`LIST "" "*"`)
-}
-
-// Subscribed gives the subscribed names, sorted.
-func (c *Client) Subscribed() []string {
-	c.t.Helper()
-	return c.names(`LSUB "" "*"`)
-}
-
-func (c *Client) names(command string) []string {
-	c.t.Helper()
-	var out []string
-	for _, r := range c.Do("%s", command) {
-		m := listLine.FindStringSubmatch(r.Text)
-		if m == nil || strings.Contains(m[2], `\Noselect`) || strings.Contains(m[2], `\NonExistent`) {
-			continue
-		}
-		name := m[3]
-		if len(r.Literals) > 0 {
-			name = r.Literals[0]
-		} else if strings.HasPrefix(name, `"`) {
-			name = strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(name[1 : len(name)-1])
-		}
-		out = append(out, name)
-	}
-	sort.Strings(out)
-	return out
-}
-
-// A Folder is what IMAP says of a folder.
-type Folder struct {
-	UIDValidity, UIDNext uint32
-	Messages             []Message // by UID
-}
-
-// A Message is what IMAP says of a message.
-type Message struct {
-	UID          uint32
-	Flags        []string // sorted, without \Recent
-	InternalDate time.Time
-	Body         string
-}
-
-var (
-	statusItem = regexp.MustCompile(`(UIDVALIDITY|UIDNEXT) (\d+)`)
-	fetchUID   = regexp.MustCompile(`UID (\d+)`)
-	fetchFlags = regexp.MustCompile(`FLAGS \(([^)]*)\)`)
-	fetchDate  = regexp.MustCompile(`INTERNALDATE "([^"]*)"`)
-)
-
-// Examine gives a folder's state and messages, changing nothing.
-func (c *Client) Examine(folder string) Folder {
-	c.t.Helper()
-	var f Folder
-	for _, r := range c.Do("EXAMINE %s", quote(folder)) {
-		if m := statusItem.FindStringSubmatch(r.Text); m != nil {
-			n, _ := strconv.ParseUint(m[2], 10, 32)
-			if m[1] == "UIDNEXT" {
-				f.UIDNext = uint32(n)
-			} else {
-				f.UIDValidity = uint32(n)
-			}
-		}
-	}
-	for _, r := range c.Do("UID FETCH 1:* (UID FLAGS INTERNALDATE BODY.PEEK[])") {
-		if strings.Contains(r.Text, " FETCH (") {
-			f.Messages = append(f.Messages, c.parseFetch(r))
-		}
-	}
-	return f
-}
-
-func (c *Client) parseFetch(r Response) Message {
-	c.t.Helper()
-	var m Message
-	if s := fetchUID.FindStringSubmatch(r.Text); s != nil {
-		n, _ := strconv.ParseUint(s[1], 10, 32)
-		m.UID = uint32(n)
-	}
-	if s := fetchFlags.FindStringSubmatch(r.Text); s != nil {
-		for _, f := range strings.Fields(s[1]) {
-			if f != `\Recent` {
-				m.Flags = append(m.Flags, f)
-			}
-		}
-		sort.Strings(m.Flags)
-	}
-	if s := fetchDate.FindStringSubmatch(r.Text); s != nil {
-		when, err := time.Parse("_2-Jan-2006 15:04:05 -0700", s[1])
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		m.InternalDate = when
-	}
-	if len(r.Literals) > 0 {
-		m.Body = r.Literals[0]
-	}
-	return m
 }
