@@ -219,6 +219,7 @@ type indexer struct {
 	held     []byte    // a line end that may belong to the separator
 	header   bool
 	changing bool // the header being read is one that changes
+	naming   bool // it is one that names keywords
 	midline  bool
 	flags    map[string]bool
 }
@@ -230,7 +231,7 @@ func (v *indexer) begin(s separator, offset int64) error {
 	}
 	v.whole.Reset()
 	v.stable.Reset()
-	v.held, v.size, v.header, v.changing, v.midline, v.flags = v.held[:0], 0, true, false, false, map[string]bool{}
+	v.held, v.size, v.header, v.changing, v.naming, v.midline, v.flags = v.held[:0], 0, true, false, false, false, map[string]bool{}
 	return v.ctx.Err()
 }
 
@@ -267,12 +268,19 @@ func (v *indexer) readHeader(line []byte) {
 		return
 	}
 	if line[0] == ' ' || line[0] == '\t' {
+		if v.naming {
+			v.keywords(line)
+		}
 		return
 	}
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	key := strings.ToLower(string(name))
 	letters, ok := flagHeaders[key]
 	v.changing = ok
+	if v.naming = key == "x-keywords" || key == "x-mozilla-keys"; v.naming {
+		v.keywords(value)
+		return
+	}
 	if key == "x-mozilla-status" {
 		v.mozilla(strings.TrimSpace(string(value)))
 		return
@@ -280,6 +288,20 @@ func (v *indexer) readHeader(line []byte) {
 	for _, c := range value {
 		if f := letters[c]; f != "" {
 			v.flags[f] = true
+		}
+	}
+}
+
+// maxKeywords bounds what one message may have, as senders can write the header
+// too.
+const maxKeywords = 128
+
+// keywords reads a line of them.
+func (v *indexer) keywords(line []byte) {
+	for _, word := range bytes.Fields(line) {
+		atom := len(word) <= 255 && !bytes.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){%*"\]`, r) })
+		if atom && len(v.flags) < maxKeywords {
+			v.flags[string(word)] = true
 		}
 	}
 }

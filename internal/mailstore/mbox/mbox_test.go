@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,12 +183,15 @@ func TestRewrittenMessages(t *testing.T) {
 		}
 	}
 	for old, changed := range map[string]string{
-		"Status: O": "Status: RO", "X-Keywords: ": "X-Keywords: work\n   later\nX-UID: 7", "\nX-Keywords: ": "\nContent-Length: 13",
+		"Status: O": "Status: RO", "X-Keywords: ": "X-Keywords: work\n   later (odd\nX-UID: 7", "\nX-Keywords: ": "\nContent-Length: 13",
 	} {
 		write(t, strings.Replace(text, old, changed, 1), file)
 		_, after := listing(t, s, "alice")
 		if m := after["INBOX"][0]; m.Key != first[0].Key || m.State == first[0].State {
 			t.Errorf("%q: %+v, was %+v", changed, m, first[0])
+		}
+		if want := strings.Contains(changed, "later"); slices.Equal(after["INBOX"][0].Flags, []string{"later", "work"}) != want {
+			t.Errorf("%q: flags %q", changed, after["INBOX"][0].Flags)
 		}
 	}
 	write(t, strings.Replace(text, "Status: body", "Status: other", 1), file)
