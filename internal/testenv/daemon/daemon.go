@@ -126,22 +126,29 @@ func Start(cmd *exec.Cmd, as *syscall.Credential) (*Process, error) {
 	return p, nil
 }
 
-// Stop ends the group and waits until nobody of it runs any more.
+// Stop ends the group and waits until nobody of it runs any more. It asks more
+// than once, as a child that has just been started may miss the signal. A
+// leader whose children have all gone has nothing left to do: Dovecot's sleeps
+// up to a second then, and is not waited for.
 func (p *Process) Stop() {
-	_ = syscall.Kill(-p.pid, syscall.SIGTERM)
-	for range 1000 {
-		select {
-		case <-p.done:
-			if len(Group(p.pid)) == 0 {
-				return
-			}
-		default:
+	for try := range 1000 {
+		if try%5 == 0 {
+			_ = syscall.Kill(-p.pid, syscall.SIGTERM)
 		}
 		time.Sleep(5 * time.Millisecond)
+		switch running := Group(p.pid); {
+		case len(running) == 0:
+			<-p.done
+			return
+		case try >= 5 && len(running) == 1 && running[0] == p.pid:
+			_ = p.kill()
+		}
 	}
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	_ = p.kill()
 	<-p.done
 }
+
+func (p *Process) kill() error { return syscall.Kill(-p.pid, syscall.SIGKILL) }
 
 // PID is the server's, and its group's.
 func (p *Process) PID() int { return p.pid }
