@@ -228,6 +228,9 @@ func (s *Server) Log() string {
 // Addr is where the server speaks IMAP.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 
+// TLSAddr is where it speaks IMAP over TLS.
+func (s *Server) TLSAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.TLSPort) }
+
 // Dial opens a connection on which nobody is logged in.
 func (s *Server) Dial() *imaptest.Client {
 	s.t.Helper()
@@ -237,7 +240,7 @@ func (s *Server) Dial() *imaptest.Client {
 // DialTLS opens one over TLS.
 func (s *Server) DialTLS(secure *tls.Config) *imaptest.Client {
 	s.t.Helper()
-	return imaptest.Dial(s.t, fmt.Sprintf("127.0.0.1:%d", s.TLSPort), secure)
+	return imaptest.Dial(s.t, s.TLSAddr(), secure)
 }
 
 // Login opens a connection as the user.

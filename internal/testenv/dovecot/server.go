@@ -5,15 +5,14 @@
 package dovecot
 
 import (
-	"bytes"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-	"text/template"
 
+	"salvor/internal/testenv/certs"
 	"salvor/internal/testenv/daemon"
 	"salvor/internal/testenv/imaptest"
 )
@@ -23,14 +22,27 @@ type Options struct {
 	// Location is mail_location; "" means maildir:~/Maildir. @DIR@ stands for
 	// the server's directory.
 	Location string
+	// Masters are users who may log in as anybody: with SASL PLAIN, or by the
+	// name alice*master.
+	Masters []string
+	// TLS makes the server listen at TLSPort too, and offer STARTTLS.
+	TLS *certs.Pair
+	// Quota is every user's quota_rule, such as *:storage=1M; "" means no quota.
+	Quota string
+	// ACL has folders with access control lists.
+	ACL bool
+	// Compress is how messages are stored: gz, bz2 or zstd; "" is as they are.
+	Compress string
 	// Config is further configuration, put at the end.
 	Config string
 }
 
-// A Server is a running Dovecot. Any user name may log in, with Password.
+// A Server is a running Dovecot. Any user name may log in, with Password, which is the
+// masters' too.
 type Server struct {
-	Dir  string // holds everything that the server writes
-	Port int
+	Dir     string // holds everything that the server writes
+	Port    int    // IMAP
+	TLSPort int    // IMAP over TLS from the start, with Options.TLS
 
 	t       testing.TB
 	opt     Options
@@ -59,6 +71,7 @@ func Start(t testing.TB, o Options) *Server {
 		}
 	}
 	s.Chown("home")
+	s.writeSecrets()
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s
@@ -109,7 +122,8 @@ func (s *Server) Restart() {
 func (s *Server) path(name string) string { return filepath.Join(s.Dir, name) }
 
 func (s *Server) start() error {
-	s.Port = daemon.FreePorts(s.t, 1)[0]
+	ports := daemon.FreePorts(s.t, 2)
+	s.Port, s.TLSPort = ports[0], ports[1]
 	conf := s.path("etc/dovecot.conf")
 	if err := os.WriteFile(conf, s.config(), 0o644); err != nil {
 		return err
@@ -122,7 +136,8 @@ func (s *Server) start() error {
 	return p.AwaitGreeting(s.Port, filepath.Base(s.Dir))
 }
 
-func (s *Server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
+// Addr is where the server speaks IMAP.
+func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 
 // Stop stops the server and waits until it is gone.
 func (s *Server) Stop() {
@@ -132,10 +147,31 @@ func (s *Server) Stop() {
 	}
 }
 
+// TLSAddr is where it speaks IMAP over TLS.
+func (s *Server) TLSAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.TLSPort) }
+
+// Dial opens a connection on which nobody is logged in.
+func (s *Server) Dial() *imaptest.Client {
+	s.t.Helper()
+	return imaptest.Dial(s.t, s.Addr(), nil)
+}
+
+// DialTLS opens one over TLS.
+func (s *Server) DialTLS(secure *tls.Config) *imaptest.Client {
+	s.t.Helper()
+	return imaptest.Dial(s.t, s.TLSAddr(), secure)
+}
+
 // Login opens a connection as the user.
 func (s *Server) Login(user string) *imaptest.Client {
 	s.t.Helper()
-	return imaptest.Dial(s.t, s.addr(), nil).Login(user, Password)
+	return s.Dial().Login(user, Password)
+}
+
+// LoginAs opens a connection as the user, with a master's password.
+func (s *Server) LoginAs(user, master string) *imaptest.Client {
+	s.t.Helper()
+	return s.Dial().AuthPlain(user, master, Password)
 }
 
 // Doveadm runs doveadm and gives what it prints.
@@ -153,76 +189,4 @@ func (s *Server) Doveadm(args ...string) string {
 func (s *Server) Log() string {
 	b, _ := os.ReadFile(s.path("dovecot.log"))
 	return string(b)
-}
-
-var conf = template.Must(template.New("dovecot.conf").Parse(`
-base_dir = {{.Dir}}/run
-state_dir = {{.Dir}}/state
-log_path = {{.Dir}}/dovecot.log
-protocols = imap
-listen = 127.0.0.1
-login_greeting = {{.Name}}
-ssl = no
-disable_plaintext_auth = no
-first_valid_uid = 1
-first_valid_gid = 1
-mail_uid = {{.Owner.UID}}
-mail_gid = {{.Owner.GID}}
-mail_home = {{.Dir}}/home/%u
-mail_location = {{.Location}}
-mail_fsync = never
-{{if not .Root}}default_internal_user = {{.Owner.Name}}
-default_internal_group = {{.Owner.Group}}
-default_login_user = {{.Owner.Name}}
-service anvil {
-  chroot =
-}
-service imap-login {
-  chroot =
-}
-service stats {
-  chroot =
-}
-{{end}}
-namespace inbox {
-  inbox = yes
-  separator = /
-  mailbox Junk {
-    special_use = \Junk
-    auto = no
-  }
-}
-passdb {
-  driver = static
-  args = password={{.Password}}
-}
-userdb {
-  driver = static
-  args = uid={{.Owner.UID}} gid={{.Owner.GID}} home={{.Dir}}/home/%u allow_all_users=yes
-}
-service imap-login {
-  inet_listener imap {
-    address = 127.0.0.1
-    port = {{.Port}}
-  }
-  inet_listener imaps {
-    port = 0
-  }
-}
-protocol imap {
-  mail_max_userip_connections = 100
-}
-{{.Config}}
-`))
-
-func (s *Server) config() []byte {
-	var b bytes.Buffer
-	err := conf.Execute(&b, map[string]any{
-		"Dir": s.Dir, "Name": filepath.Base(s.Dir), "Owner": s.owner, "Port": s.Port, "Password": Password, "Root": os.Getuid() == 0,
-		"Config": s.opt.Config, "Location": strings.ReplaceAll(s.opt.Location, "@DIR@", s.Dir),
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return b.Bytes()
 }
