@@ -64,7 +64,7 @@ var clockCalls = []string{"Now", "Since", "Until", "After", "Tick", "NewTimer", 
 var homes = map[string][]string{
 	"filippo.io/age":                   {"internal/vault", "internal/history", "cmd/salvor"},
 	"github.com/BurntSushi/toml":       {"internal/config"},
-	"github.com/klauspost/compress":    {"internal/vault"},
+	"github.com/klauspost/compress":    {"internal/vault", "internal/mailstore/..."},
 	"github.com/klauspost/reedsolomon": {"internal/parity"},
 	"github.com/minio/minio-go/v7":     {"internal/objstore/s3"},
 	"github.com/restic/chunker":        {"chunk"},
