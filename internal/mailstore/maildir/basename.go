@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"salvor/internal/mailstore/atrest"
 	"salvor/internal/mailstore/deliver"
 )
 
@@ -19,17 +20,20 @@ func newBase(now time.Time) string {
 	return fmt.Sprintf("%d.M%dP%dQ%d.%s", now.Unix(), now.Nanosecond()/1000, os.Getpid(), deliver.Next(), deliver.Host)
 }
 
-// baseFor is the base name for a message with these sizes. The source's own is
-// kept where it can be: Dovecot's identity of the message hangs on it.
-func baseFor(key string, size, wire int64, used map[string]bool) string {
+// baseFor is the base name for a message. The source's own is kept where it can
+// be: Dovecot's identity of the message hangs on it. Sizes in a name are those of
+// the mail, which nobody knows of a file that is encrypted.
+func baseFor(key string, stored []byte, used map[string]bool) string {
+	size, wire := int64(len(stored)), wireSize(stored)
+	opaque := atrest.Detect(stored).Opaque()
 	base, _, _ := strings.Cut(key, inodeMark)
-	if s := promised(base); s >= 0 && s != size {
+	if s := promised(base); s >= 0 && s != size && !opaque {
 		base, _, _ = strings.Cut(base, ",")
 	}
 	if !safeBase(base) || used[base] {
 		base = newBase(time.Now())
 	}
-	if promised(base) < 0 && !strings.Contains(base, ",") && base != key {
+	if promised(base) < 0 && !strings.Contains(base, ",") && base != key && !opaque {
 		base += fmt.Sprintf(",S=%d,W=%d", size, wire)
 	}
 	return base

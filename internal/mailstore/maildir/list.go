@@ -149,13 +149,27 @@ func (e *entry) message(key string, k *keywords) mailstore.Message {
 	}
 	key = folder.Clean(key) // a file name may be anything, a key is text
 	m := mailstore.Message{
-		Key: key, UID: e.uid, Size: e.size, Promised: e.promised, InternalDate: time.Unix(0, e.mtime), State: e.state(), Place: "cur/" + e.name,
+		Key: key, UID: e.uid, Size: e.sizeToRead(), Promised: e.promised, InternalDate: time.Unix(0, e.mtime), State: e.state(), Place: "cur/" + e.name,
 	}
 	if e.inNew {
 		m.Place = "new/" + e.name
 	}
 	m.Flags = flagsOf(e.name, k)
 	return m
+}
+
+// compression is how many times longer than its file a compressed message is
+// believed to be: nobody shall make a backup wait for a size that only a name
+// promises.
+const compression = 64
+
+// sizeToRead is the size of the stored bytes as far as the listing knows it: a
+// file that is shorter than its name promises may be compressed.
+func (e *entry) sizeToRead() int64 {
+	if e.promised <= e.size {
+		return e.size
+	}
+	return min(e.promised, compression*e.size)
 }
 
 // state is the file's token.

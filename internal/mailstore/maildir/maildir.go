@@ -11,7 +11,8 @@
 // It is called by package stores, which parses store URLs; the engines see
 // only the interfaces of package mailstore. It does not read Dovecot's binary
 // indexes: what stands only there (MODSEQ, keywords beyond the 26th) is out of
-// its reach. Compressed files are read as they are.
+// its reach. Files that Dovecot keeps compressed are read as the mail in them
+// (package atrest).
 package maildir
 
 import (

@@ -9,6 +9,7 @@ import (
 
 	"salvor/chunk"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/atrest"
 )
 
 // hashers is how many messages are hashed at the same time.
@@ -33,7 +34,8 @@ func (w *writer) Present(ctx context.Context, mailbox string, yield func(chunk.I
 	return present(ctx, w.account, p, yield)
 }
 
-// present lists a folder as a source does and hashes its files. What cannot be
+// present lists a folder as a source does and hashes the mail in its files,
+// compressed or not. What cannot be
 // read is no reason to stop; it comes back as *mailstore.Incomplete.
 func present(ctx context.Context, a *account, p place, yield func(chunk.ID) error) error {
 	b, err := a.openBox(p)
@@ -110,12 +112,13 @@ func (h *hashing) stopped() bool {
 }
 
 func (h *hashing) hash(e *entry, sum *chunk.WireHasher, buf []byte) (id chunk.ID, err error) {
-	r, _, err := h.box.open(e.message(h.keys[e], nil))
+	f, _, err := h.box.open(e.message(h.keys[e], nil))
 	if err != nil {
 		return id, err
 	}
+	defer f.Close()
+	r := atrest.NewReader(f, e.promised)
 	defer r.Close()
-	r.problem = &mailstore.Problem{}
 	sum.Reset()
 	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{r}, buf); err != nil {
 		return id, err

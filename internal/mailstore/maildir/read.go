@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/atrest"
 	"salvor/internal/mailstore/deliver"
 	"salvor/internal/mailstore/folder"
 )
@@ -40,8 +41,7 @@ func (s *Source) Open(ctx context.Context, box mailstore.Mailbox, m mailstore.Me
 	r, where, err := b.open(m)
 	switch {
 	case err == nil:
-		r.problem = &mailstore.Problem{User: box.User, Mailbox: box.Name, Path: path.Join(b.path, where)}
-		return r, nil
+		return newMail(r, m.Promised, mailstore.Problem{User: box.User, Mailbox: box.Name, Path: path.Join(b.path, where)}), nil
 	case errors.Is(err, mailstore.ErrVanished):
 		return nil, err
 	}
@@ -118,14 +118,37 @@ func openNoAtime(dir int, name string, flags int) (int, error) {
 	return fd, err
 }
 
-// A reader reads one message. It goes to the kernel directly, as package os
-// would first ask whether the file can be polled.
-type reader struct {
-	fd      int
-	problem *mailstore.Problem
+// A mail reads one message, out of a file that may be compressed.
+type mail struct {
+	*atrest.Reader
+	file    *reader
+	problem mailstore.Problem
 }
 
-// Read reads on; an error of the disk names the file.
+// newMail reads a message out of its file. The problem names it, for people.
+func newMail(file *reader, promised int64, problem mailstore.Problem) *mail {
+	return &mail{Reader: atrest.NewReader(file, promised), file: file, problem: problem}
+}
+
+// Read reads on; an error of the disk, or of a compressed file, names the file.
+func (m *mail) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	pr := m.problem
+	pr.Err = err
+	return n, &pr
+}
+
+// Close closes the file.
+func (m *mail) Close() error { return errors.Join(m.Reader.Close(), m.file.Close()) }
+
+// A reader reads one file. It goes to the kernel directly, as package os would
+// first ask whether the file can be polled.
+type reader struct{ fd int }
+
+// Read reads on.
 func (r *reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -136,13 +159,19 @@ func (r *reader) Read(p []byte) (int, error) {
 	n, err := deliver.Retry(func() (int, error) { return unix.Read(r.fd, p) })
 	switch {
 	case err != nil:
-		pr := *r.problem
-		pr.Err = err
-		return 0, &pr
+		return 0, err
 	case n == 0:
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// Seek goes to another place in the file.
+func (r *reader) Seek(offset int64, whence int) (int64, error) {
+	if r.fd < 0 {
+		return 0, os.ErrClosed
+	}
+	return unix.Seek(r.fd, offset, whence)
 }
 
 // Close closes the file.

@@ -248,7 +248,7 @@ func (w *writer) add(b *box, d mailstore.Delivery) (mailstore.UID, error) {
 		return 0, err
 	}
 	p := delivery{mailbox: d.Mailbox, tmp: deliver.TmpName(), flags: d.Flags}
-	p.base = baseFor(d.Key, int64(len(d.Stored)), wireSize(d.Stored), b.used)
+	p.base = baseFor(d.Key, d.Stored, b.used)
 	if err := w.owner.Write(b.tmp, p.tmp, d.Stored, d.InternalDate); err != nil {
 		return 0, err
 	}
