@@ -259,6 +259,15 @@ func (a *app) printBackup(r *backup.Report, dry bool, degraded []string) error {
 		a.print("head: commit %d, %s", r.Head.Number, r.Head.Hash)
 	}
 	a.printExcluded(r.Excluded)
+	for _, o := range r.Opaque {
+		a.print("kept as files only: %s: %s %s; a restore gives the same files back", clean(o.User), counted(o.Messages, "message"), o.Form)
+	}
+	if r.FlagsUnknown > 0 {
+		a.print("the mail store does not tell the flags of %s", counted(r.FlagsUnknown, "message"))
+	}
+	if r.Messages.Damaged > 0 {
+		a.print("damaged at the source: %s, named below; copies from earlier nights stay", counted(r.Messages.Damaged, "message"))
+	}
 	if r.Clock != "" {
 		a.print("clock in doubt, so nothing's time runs: %s", r.Clock)
 	}

@@ -1,37 +1,28 @@
 package backup
 
 import (
-	"bytes"
 	"fmt"
 
 	"salvor/chunk"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/atrest"
 )
 
 // stillDamaged takes the place of a record's SourceState as long as its message
 // is damaged: no source uses it, so the message is read, and reported, again.
 const stillDamaged = "damaged at the source"
 
-// damage compares a message with what its store's index promises of it.
-func damage(msg mailstore.Message, m *chunk.Message, stored []byte) error {
+// damage compares a message with what its store's index promises of it. Of one
+// that can be read only as the file that it is kept in, nothing is promised.
+func damage(msg mailstore.Message, m *chunk.Message, form atrest.Form) error {
 	switch {
-	case msg.Promised >= 0 && msg.Promised != m.StoredSize && !compressed(stored):
+	case form.Opaque():
+	case msg.Promised >= 0 && msg.Promised != m.StoredSize:
 		return fmt.Errorf("%w: %d bytes, its index promises %d", mailstore.ErrDamaged, m.StoredSize, msg.Promised)
 	case !msg.SHA1.IsZero() && msg.SHA1 != m.SHA1:
 		return fmt.Errorf("%w: its SHA-1 is %s, its index promises %s", mailstore.ErrDamaged, m.SHA1, msg.SHA1)
 	}
 	return nil
-}
-
-// compressed tells files of Dovecot's zlib plugin, which keeps them under the
-// size of their mail.
-func compressed(stored []byte) bool {
-	for _, magic := range []string{"\x1f\x8b", "BZh", "\x28\xb5\x2f\xfd", "\xfd7zXZ"} {
-		if bytes.HasPrefix(stored, []byte(magic)) {
-			return true
-		}
-	}
-	return false
 }
 
 // damaged reports a message whose source does not hold it whole. Its record, if

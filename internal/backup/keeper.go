@@ -85,7 +85,10 @@ func (k *keeper) message(res result) error {
 	m := res.cut
 	k.r.o.Meter.Add(1, m.StoredSize)
 	k.r.tally(func(rep *Report) { rep.Bytes.Read += m.StoredSize })
-	if damage := damage(res.msg, m, res.bench.stored); damage != nil {
+	if res.form.Opaque() {
+		k.r.tally(func(rep *Report) { rep.opaque(res.box.src.User, string(res.form)) })
+	}
+	if damage := damage(res.msg, m, res.form); damage != nil {
 		return k.damaged(res, damage)
 	}
 	return k.content(res)

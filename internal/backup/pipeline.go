@@ -11,6 +11,7 @@ import (
 
 	"salvor/chunk"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/atrest"
 	"salvor/internal/vault"
 )
 
@@ -38,6 +39,7 @@ type result struct {
 	// cut lacks its recipe and parts when the vault has the content already.
 	cut    *chunk.Message
 	pieces []piece
+	form   atrest.Form
 	bench  *bench // what cut and pieces lie in, to be given back
 	weight int64
 }
@@ -213,7 +215,7 @@ func (p *pipeline) read(j job) result {
 		res.err = context.Cause(p.ctx)
 		return res
 	}
-	if res.err = p.content(j, res.bench); res.err != nil {
+	if res.form, res.err = p.content(j, res.bench); res.err != nil {
 		return res
 	}
 	known := false
@@ -230,17 +232,21 @@ func (p *pipeline) read(j job) result {
 	return res
 }
 
-// content reads the message's stored bytes onto the bench.
-func (p *pipeline) content(j job, b *bench) error {
+// content reads the message's stored bytes onto the bench, and tells how the
+// source keeps them.
+func (p *pipeline) content(j job, b *bench) (form atrest.Form, err error) {
 	f, err := p.r.o.Source.Open(p.ctx, j.box.src, j.msg)
 	if err != nil {
-		return err
+		return form, err
 	}
 	b.stored, err = readAll(f, b.stored[:0], j.msg.Size)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("read: %w", err)
+	if t, ok := f.(atrest.Teller); ok {
+		form = t.AtRest()
 	}
-	return nil
+	if err := errors.Join(err, f.Close()); err != nil {
+		return form, fmt.Errorf("read: %w", err)
+	}
+	return form, nil
 }
 
 // readAll reads all of r into buf, which it lets grow; size is what is

@@ -25,6 +25,9 @@ type Report struct {
 	// FlagsUnknown counts messages whose source cannot tell their flags; those
 	// that an earlier run knew are kept.
 	FlagsUnknown int64 `json:"flags_unknown,omitempty"`
+	// Opaque counts, by user and form, the new messages of which only the file can
+	// be kept: one that is encrypted, or compressed in a way that is not known.
+	Opaque []Opaque `json:"opaque,omitempty"`
 	// Clock says why the clock is in doubt; "" when it is not.
 	Clock string `json:"clock,omitempty"`
 	// Excluded are the folders left out, with their message counts.
@@ -67,6 +70,23 @@ type Held struct {
 	User     string `json:"user"`
 	Reason   string `json:"reason"`
 	Messages int64  `json:"messages"`
+}
+
+// Opaque is messages of a user that are kept as the files that they stand in.
+type Opaque struct {
+	User     string `json:"user"`
+	Form     string `json:"form"`
+	Messages int64  `json:"messages"`
+}
+
+func (r *Report) opaque(user, form string) {
+	for i := range r.Opaque {
+		if o := &r.Opaque[i]; o.User == user && o.Form == form {
+			o.Messages++
+			return
+		}
+	}
+	r.Opaque = append(r.Opaque, Opaque{user, form, 1})
 }
 
 // Excluded is a folder left out of the backup.

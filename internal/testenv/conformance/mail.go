@@ -29,6 +29,8 @@ type Lacks struct {
 	State bool
 	// Steady: the store keeps flags in its messages' headers and rewrites them.
 	Steady bool
+	// NULs: the server shows them as 0x80, whatever is on its disk.
+	NULs bool
 	// Dates: the internal date is not that of the server to the second.
 	Dates bool
 }

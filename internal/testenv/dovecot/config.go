@@ -105,11 +105,11 @@ service imap-login {
     ssl = yes
   }
 }
+{{.Opt.Config}}
 protocol imap {
   mail_plugins = $mail_plugins{{if .Opt.Quota}} imap_quota{{end}}{{if .Opt.ACL}} imap_acl{{end}}{{if .Opt.Compress}} imap_zlib{{end}}
   mail_max_userip_connections = 100
 }
-{{.Opt.Config}}
 `))
 
 func (s *Server) config() []byte {

@@ -33,7 +33,7 @@ type Options struct {
 	ACL bool
 	// Compress is how messages are stored: gz, bz2 or zstd; "" is as they are.
 	Compress string
-	// Config is further configuration, put at the end.
+	// Config is further configuration, put before the settings of IMAP alone.
 	Config string
 }
 
