@@ -10,6 +10,7 @@ import (
 // A Fetched is one FETCH answer. Items are by name, in capitals: "UID",
 // "FLAGS", "BODY[]".
 type Fetched struct {
+	Seq   uint32 // the message's number in the mailbox as this connection sees it
 	UID   uint32 // 0: the answer does not say
 	Items map[string]Value
 }
@@ -64,7 +65,7 @@ func fetched(r *Response) (*Fetched, error) {
 	if len(values) != 1 || values[0].Kind != List || len(values[0].Items)%2 != 0 {
 		return nil, &Garbled{"no message", r.head()}
 	}
-	f := &Fetched{Items: pairs(values[0].Items)}
+	f := &Fetched{Seq: r.Num, Items: pairs(values[0].Items)}
 	if v, ok := f.Items["UID"]; ok {
 		n, err := v.Uint(32)
 		if err != nil || n == 0 {

@@ -1,0 +1,180 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"salvor/internal/mailstore/imap/wire"
+)
+
+// A link is one connection for a user's mail, which is made when it is needed,
+// and again when the server hangs up. Not for several goroutines.
+type link struct {
+	s        *Source
+	user     string
+	conn     *wire.Conn
+	box      string // what is selected, by its name on the wire; "" nothing
+	selected *wire.Selected
+	refused  error // why the server does not let us in; asking again locks accounts
+}
+
+func (l *link) close() {
+	if l.conn == nil {
+		return
+	}
+	// A second is enough for a server that is there.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	l.conn.Logout(ctx)
+	l.drop()
+}
+
+// drop forgets a connection that is over.
+func (l *link) drop() {
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	l.conn, l.box, l.selected = nil, "", nil
+}
+
+// do calls f with a connection, again with a new one when the server hangs up
+// in the middle, so f must be fit to begin anew.
+func (l *link) do(ctx context.Context, f func(*wire.Conn) error) error {
+	for try := 1; ; try++ {
+		c, err := l.connect(ctx)
+		if err != nil {
+			return err
+		}
+		if err = f(c); err == nil || !wire.IsBroken(err) {
+			return err
+		}
+		l.drop()
+		if ctx.Err() != nil || try >= l.s.o.patience.tries || tooLarge(err) {
+			return err
+		}
+		if err := l.s.pause(ctx, try); err != nil {
+			return err
+		}
+	}
+}
+
+func tooLarge(err error) bool {
+	var t *wire.TooLarge
+	return errors.As(err, &t)
+}
+
+// pause waits longer each time.
+func (s *Source) pause(ctx context.Context, try int) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return errClosed
+	case <-time.After(s.o.patience.pause << (try - 1)):
+		return nil
+	}
+}
+
+var errClosed = errors.New("the mail store is closed")
+
+// connect gives the connection, logged in. A server that cannot be reached is
+// given some time, but only once for all that want something of it.
+func (l *link) connect(ctx context.Context) (*wire.Conn, error) {
+	if l.conn != nil && l.conn.Err() == nil {
+		return l.conn, nil
+	}
+	l.drop()
+	if l.refused != nil {
+		return nil, l.refused
+	}
+	for try := 1; ; try++ {
+		if err := l.s.down.err(time.Now()); err != nil {
+			return nil, err
+		}
+		err := l.dial(ctx)
+		if err == nil {
+			l.s.down.over()
+			return l.conn, nil
+		}
+		var refusal *loginError
+		if errors.As(err, &refusal) {
+			l.refused = err
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if try >= l.s.o.patience.tries {
+			l.s.down.begin(time.Now(), err)
+			return nil, err
+		}
+		if err := l.s.pause(ctx, try); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// dial connects and logs in. Modification sequences are kept from the moment
+// when a client shows interest in them.
+func (l *link) dial(ctx context.Context) error {
+	c, err := l.s.login(ctx, l.user)
+	if err != nil {
+		return err
+	}
+	if c.Caps().Has("CONDSTORE") {
+		if err := c.Enable(ctx, "CONDSTORE"); wire.IsBroken(err) {
+			c.Close()
+			return err
+		}
+	}
+	l.conn = c
+	return nil
+}
+
+// examine opens a mailbox for reading, unless it is open already.
+func (l *link) examine(ctx context.Context, c *wire.Conn, box string) (*wire.Selected, error) {
+	if l.box == box && l.selected != nil {
+		return l.selected, nil
+	}
+	l.box, l.selected = "", nil
+	sel, err := c.Examine(ctx, box)
+	if err != nil {
+		return nil, err
+	}
+	l.box, l.selected = box, sel
+	return sel, nil
+}
+
+// A downtime remembers that the server cannot be reached, so that not every
+// message of every user waits for it anew.
+type downtime struct {
+	mu    sync.Mutex
+	until time.Time
+	why   error
+}
+
+const downFor = 15 * time.Second
+
+func (d *downtime) begin(now time.Time, why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.until, d.why = now.Add(downFor), why
+}
+
+func (d *downtime) over() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.why = nil
+}
+
+func (d *downtime) err(now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.why == nil || now.After(d.until) {
+		return nil
+	}
+	return fmt.Errorf("%w (a moment ago)", d.why)
+}

@@ -1,0 +1,66 @@
+package imap
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"salvor/internal/mailstore"
+)
+
+// Open opens a message's bytes, which have been fetched ahead or are now.
+func (s *Source) Open(ctx context.Context, box mailstore.Mailbox, m mailstore.Message) (io.ReadCloser, error) {
+	validity, uid, err := splitKey(m.Key)
+	if err != nil {
+		return nil, err
+	}
+	if m.Size > s.o.MaxMessage {
+		return nil, fmt.Errorf("a message of %d bytes, at most %d are fetched", m.Size, s.o.MaxMessage)
+	}
+	one, done := s.use(box.User)
+	defer done()
+	e, err := s.want(one, place{box.User, box.Name, validity, uid}, m.Size)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		s.leave(e)
+		return nil, context.Cause(ctx)
+	}
+	s.leave(e)
+	if e.err != nil {
+		return nil, e.err
+	}
+	return io.NopCloser(bytes.NewReader(e.body)), nil
+}
+
+// want finds or makes the entry of a message that somebody waits for now.
+func (s *Source) want(one *session, p place, size int64) (*entry, error) {
+	a := s.ahead
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil, errClosed
+	}
+	e := a.asked[p]
+	if e == nil {
+		e = a.add(p, size)
+	}
+	e.wanted = true
+	a.trim(e.number)
+	if e.stage == queued {
+		one.fetcher.urgent = append(one.fetcher.urgent, e)
+		one.fetcher.start()
+	}
+	return e, nil
+}
+
+// leave gives an entry's room back when its reader has it, or has gone.
+func (s *Source) leave(e *entry) {
+	s.ahead.mu.Lock()
+	defer s.ahead.mu.Unlock()
+	s.ahead.forget(e)
+}
