@@ -25,7 +25,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -165,24 +167,27 @@ func Open(o Options) (*Source, error) {
 	return s, nil
 }
 
-// prove logs in as whoever does, and out again.
+// prove logs in, and out again: for the first user or, if that one is not
+// there, as whoever logs in for all.
 func (s *Source) prove() error {
-	user := s.o.User
-	if user == "" {
-		user = s.firstUser()
+	first := s.o.User
+	switch {
+	case len(s.o.Users) > 0:
+		first = s.o.Users[0]
+	case first == "":
+		first = s.secrets.users[0]
 	}
-	c, err := s.login(s.ctx, user)
+	c, err := s.login(s.ctx, first)
+	var refused *loginError
+	if errors.As(err, &refused) && s.o.User != "" && first != s.o.User {
+		if own, ownErr := s.login(s.ctx, s.o.User); ownErr == nil {
+			c, err = own, nil
+		}
+	}
 	if err != nil {
 		return err
 	}
 	return c.Logout(s.ctx)
-}
-
-func (s *Source) firstUser() string {
-	if len(s.o.Users) > 0 {
-		return s.o.Users[0]
-	}
-	return s.secrets.users[0]
 }
 
 // login opens a connection on which the user's mail is to be read.
@@ -290,14 +295,25 @@ func administered(ctx context.Context, c *wire.Conn) (names []string, err error)
 	if err != nil || len(spaces.Personal) > 0 || len(spaces.Others) == 0 {
 		return nil, err
 	}
-	prefix := spaces.Others[0].Prefix
-	err = c.List(ctx, "", prefix+"%", func(l wire.Listed) error {
-		if len(l.Name) > len(prefix) && l.Name[:len(prefix)] == prefix && len(names) < maxUsers {
-			names = append(names, l.Name[len(prefix):])
+	prefix, separator := spaces.Others[0].Prefix, spaces.Others[0].Separator
+	patterns := []string{"%"}
+	if separator == "." { // stands in the names of domains too
+		patterns = append(patterns, "%@*")
+	}
+	for _, pattern := range patterns {
+		err = c.List(ctx, "", prefix+pattern, func(l wire.Listed) error {
+			name, ok := strings.CutPrefix(l.Name, prefix)
+			if ok && name != "" && !l.Has(`\Noselect`) && !l.Has(`\NonExistent`) && len(names) < maxUsers {
+				names = append(names, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return names, err
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // maxUsers and maxMailboxes bound what a server may list.
