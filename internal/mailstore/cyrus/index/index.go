@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"time"
 
 	"salvor/chunk"
@@ -51,9 +52,6 @@ type Header struct {
 	SyncCRC, SyncCRCAnnotations                                 uint32
 	Check                                                       Check
 }
-
-// Options of a mailbox (Cyrus, imap/mailbox.h, OPT_*).
-const OptionSharedSeen = 1 << 2 // \Seen is the same for all users
 
 // A Flags is a set of system flags.
 type Flags uint32
@@ -206,12 +204,58 @@ func (f *File) HasGUID() bool { return f.layout.guid }
 // Record reads the record i, counted from 0.
 func (f *File) Record(i int) Record {
 	at := f.layout.headerSize + i*f.layout.recordSize
-	b := f.b[at : at+f.layout.recordSize]
+	return f.layout.decode(f.b[at : at+f.layout.recordSize])
+}
+
+// Intact tells whether the checksum of record i is right, or there is none.
+func (f *File) Intact(i int) bool {
+	at := f.layout.headerSize + i*f.layout.recordSize
+	return f.layout.check(f.b[at:at+f.layout.recordSize]) != Bad
+}
+
+func (l *layout) decode(b []byte) Record {
 	var r Record
-	read(b, f.layout.record, &r)
+	read(b, l.record, &r)
 	// The cache's version shares its word with bits 32 to 47 of the offset.
 	r.CacheOffset |= uint64(r.CacheVersion>>16) << 32
 	r.CacheVersion &= 0xffff
-	r.Check = f.layout.check(b)
+	r.Check = l.check(b)
 	return r
+}
+
+// Lookup finds a UID's record in an index without reading all of it. An error
+// says that this cannot be told.
+func Lookup(r io.ReaderAt, uid uint32) (rec Record, found bool, err error) {
+	b := make([]byte, MaxHeader)
+	n, err := r.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return rec, false, err
+	}
+	h, l, err := decodeHeader(b[:n])
+	if err == nil && h.Check == Bad {
+		err = fmt.Errorf("%w: the checksum of its header is wrong", ErrIndex)
+	}
+	if err != nil {
+		return rec, false, err
+	}
+	b = b[:l.recordSize]
+	lo, hi := uint32(0), h.NumRecords
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		if _, err := r.ReadAt(b, int64(l.headerSize)+int64(mid)*int64(l.recordSize)); err != nil {
+			return rec, false, err
+		}
+		if l.check(b) == Bad {
+			return rec, false, fmt.Errorf("%w: the checksum of record %d is wrong", ErrIndex, mid+1)
+		}
+		switch at := binary.BigEndian.Uint32(b); {
+		case at == uid:
+			return l.decode(b), true, nil
+		case at < uid:
+			lo = mid + 1
+		default:
+			hi = mid
+		}
+	}
+	return rec, false, nil
 }

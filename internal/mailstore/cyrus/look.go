@@ -1,0 +1,186 @@
+package cyrus
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"salvor/internal/mailstore/cyrus/header"
+	"salvor/internal/mailstore/cyrus/index"
+)
+
+// racy is how long a file without modification sequences must have been left
+// alone before its time can be trusted to tell the next change: file systems
+// stamp with the granularity of a clock tick, some of two seconds.
+const racy = 3 * time.Second
+
+// A look is what a mailbox's index says of it without its records.
+type look struct {
+	dir    string // in the partition
+	raw    []byte // the header's bytes
+	header index.Header
+	id     fileID
+	beside fileID         // cyrus.header
+	old    fileID         // cyrus.expunge
+	meta   *header.Header // cyrus.header where it had to be read, else nil
+	lost   string         // why the index is no evidence
+}
+
+// partitionOf finds the partition of a mailbox; its places may still be missing.
+func (c *config) partitionOf(b *box) (*partition, error) {
+	if p := c.partition(b.partition); p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("its partition %q is not in %s", b.partition, c.file)
+}
+
+// rootOf is a place's root, or why there is none.
+func (p *place) rootOf() (*os.Root, error) {
+	if p.root == nil {
+		return nil, p.err
+	}
+	return p.root, nil
+}
+
+// openIndex opens a mailbox's index and tells in which of its directories.
+func (c *config) openIndex(b *box) (f *os.File, dir string, err error) {
+	p, err := c.partitionOf(b)
+	if err != nil {
+		return nil, b.dirs[0], err
+	}
+	root, err := p.index.rootOf()
+	if err != nil {
+		return nil, b.dirs[0], err
+	}
+	for _, dir = range b.dirs {
+		f, err = openFile(root, path.Join(dir, indexName))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, dir, err
+		}
+	}
+	return nil, b.dirs[0], fs.ErrNotExist
+}
+
+// indexPath is the index's path for messages to people.
+func (c *config) indexPath(b *box, dir string) string {
+	if p := c.partition(b.partition); p != nil {
+		return filepath.Join(p.index.path, dir, indexName)
+	}
+	return filepath.Join(dir, indexName)
+}
+
+// look reads the index's header only: what a night costs where nothing has
+// changed.
+func (c *config) look(b *box) *look {
+	l := &look{}
+	settle(func() bool {
+		l.read(c, b)
+		return l.lost == "" || l.id == (fileID{})
+	})
+	p := c.partition(b.partition)
+	if p == nil || p.header.root == nil {
+		return l
+	}
+	name := path.Join(l.dir, headerName)
+	l.beside, _ = stat(p.header.root, name)
+	if b.id == "" || b.acl == "" {
+		l.meta, _ = readHeader(p.header.root, name)
+	}
+	if l.header.Version < 12 && p.expunge.root != nil {
+		l.old, _ = stat(p.expunge.root, path.Join(l.dir, expungeName))
+	}
+	return l
+}
+
+func (l *look) read(c *config, b *box) {
+	f, dir, err := c.openIndex(b)
+	*l = look{dir: dir}
+	if err != nil {
+		l.lost = "cyrus.index cannot be read: " + err.Error()
+		if errors.Is(err, fs.ErrNotExist) {
+			l.lost = "cyrus.index is missing"
+		}
+		if _, part := c.partitionOf(b); part != nil {
+			l.lost = part.Error()
+		}
+		return
+	}
+	defer f.Close()
+	if l.id, err = identify(f); err != nil {
+		l.lost = "cyrus.index cannot be read: " + err.Error()
+		return
+	}
+	buf := make([]byte, index.MaxHeader)
+	n, err := f.ReadAt(buf, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.lost = "cyrus.index cannot be read: " + err.Error()
+		return
+	}
+	if l.header, err = index.DecodeHeader(buf[:n]); err != nil {
+		l.lost = "cyrus.index is damaged: " + err.Error()
+		return
+	}
+	h := &l.header
+	l.raw = buf[:h.StartOffset]
+	switch {
+	case h.Check == index.Bad:
+		l.lost = "cyrus.index is damaged: the checksum of its header is wrong"
+	case uint64(l.id.size) < uint64(h.StartOffset)+uint64(h.RecordSize)*uint64(h.NumRecords):
+		l.lost = fmt.Sprintf("cyrus.index is damaged: it is too short for its %d records", h.NumRecords)
+	case b.uidValidity(h) == 0:
+		l.lost = "cyrus.index is damaged: it has no UIDVALIDITY"
+	}
+}
+
+// uidValidity is the mailbox's UIDVALIDITY. That of a damaged header is only
+// believed when mailboxes.db has none.
+func (b *box) uidValidity(h *index.Header) uint32 {
+	if h.Check != index.Good && b.validity != 0 && (h.Check == index.Bad || h.UIDValidity == 0) {
+		return b.validity
+	}
+	return h.UIDValidity
+}
+
+// token is the mailbox's state. The header of an index has a sequence number of
+// all changes (HIGHESTMODSEQ) and a checksum of cyrus.header; before version 12
+// there is no such thing, and only the files' times tell. seen is the record of
+// seen.db that belongs to it then.
+func (l *look) token(seen string, now time.Time) string {
+	if l.lost != "" {
+		return ""
+	}
+	if !l.header.Version12() {
+		for _, f := range []fileID{l.id, l.old, l.beside} {
+			if f != (fileID{}) && now.Sub(time.Unix(0, f.mtime)) < racy {
+				return ""
+			}
+		}
+	}
+	sum := sha1.New()
+	sum.Write(l.raw)
+	io.WriteString(sum, seen)
+	return fmt.Sprintf("%s;%s;%s;%s", hex.EncodeToString(sum.Sum(nil)[:10]), l.id, l.beside, l.old)
+}
+
+// identity is the mailbox's, from mailboxes.db or cyrus.header.
+func (l *look) identity(b *box) string {
+	if b.id == "" && l.meta != nil {
+		return l.meta.UniqueID
+	}
+	return b.id
+}
+
+// rights are the mailbox's ACL.
+func (l *look) rights(b *box) string {
+	if b.acl == "" && l.meta != nil {
+		return l.meta.ACL
+	}
+	return b.acl
+}
