@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -50,6 +51,9 @@ func (a *app) backup(ctx context.Context, c *cli.Context) error {
 	o, err := a.backupOptions(c)
 	if err != nil {
 		return err
+	}
+	if closer, ok := o.Source.(io.Closer); ok {
+		defer closer.Close() // it was only read
 	}
 	s, err := a.openForBackup(ctx, c)
 	if err != nil {
@@ -118,7 +122,7 @@ func (a *app) backupOptions(c *cli.Context) (backup.Options, error) {
 		alone = users[0]
 	}
 	var err error
-	if o.Source, err = stores.OpenSource(o.Name, stores.Options{User: alone}); err != nil {
+	if o.Source, err = stores.OpenSource(o.Name, a.storeOptions(alone, users)); err != nil {
 		return o, storeError(err)
 	}
 	o.Users = users

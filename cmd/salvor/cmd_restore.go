@@ -69,11 +69,11 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	}
 	o.Catalog, o.Chunks = s.catalog, s.history().Chunks(reader)
 	user := c.Args().First()
-	if o.Destination, err = stores.OpenDestination(o.To, stores.Options{User: user}); err != nil {
+	if o.Destination, err = stores.OpenDestination(o.To, a.storeOptions(user, nil)); err != nil {
 		return storeError(err)
 	}
 	if o.RefusedTo != "" {
-		if o.Refused, err = stores.OpenDestination(o.RefusedTo, stores.Options{User: user}); err != nil {
+		if o.Refused, err = stores.OpenDestination(o.RefusedTo, a.storeOptions(user, nil)); err != nil {
 			return storeError(err)
 		}
 	}

@@ -94,7 +94,7 @@ func (o *Options) fill() error {
 			o.Port = 993
 		}
 	}
-	if o.Security == wire.Insecure && !o.Plaintext && !loopback(o.Host) {
+	if o.Security == wire.Insecure && !o.Plaintext && !Loopback(o.Host) {
 		return fmt.Errorf("the connection to %s would be without TLS: anybody on the way could read passwords and mail (use imaps or STARTTLS)", o.Host)
 	}
 	if o.MaxMessage <= 0 {
@@ -109,7 +109,9 @@ func (o *Options) fill() error {
 	return nil
 }
 
-func loopback(host string) bool {
+// Loopback tells whether a host is this machine, to which a connection needs no
+// TLS.
+func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

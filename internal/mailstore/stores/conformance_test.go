@@ -6,6 +6,7 @@ import (
 
 	"salvor/internal/mailstore"
 	"salvor/internal/testenv/conformance"
+	"salvor/internal/testenv/cyrus"
 	"salvor/internal/testenv/dovecot"
 	"salvor/internal/testenv/imaptest"
 )
@@ -21,6 +22,11 @@ func TestSources(t *testing.T) {
 		{"maildir elsewhere", onDovecot("maildir:~/Maildir:INDEX=@DIR@/home/%u/index:CONTROL=@DIR@/home/%u/control",
 			"maildir:@DIR@/home/%u/Maildir:INDEX=@DIR@/home/%u/index:CONTROL=@DIR@/home/%u/control", conformance.Lacks{SpecialUse: true, Moves: true})},
 		{"mbox", onDovecot("mbox:~/mail:INBOX=~/mail/inbox", "mbox:@DIR@/home/%u/mail", conformance.Lacks{UIDs: true, SpecialUse: true, Moves: true, Subscriptions: true, Steady: true})},
+		{"imap dovecot", throughDovecot(dovecot.Options{Masters: []string{"backup"}, Config: conformance.SpecialUse}, conformance.Lacks{})},
+		{"imap cyrus", onCyrus(cyrus.Options{}, "imap://admin@@ADDR@", conformance.Lacks{})},
+		{"cyrus", onCyrus(cyrus.Options{}, "cyrus:@CONF@", conformance.Lacks{Moves: true})},
+		{"cyrus meta", onCyrus(cyrus.Options{Metafiles: cyrus.Metafiles}, "cyrus:@CONF@", conformance.Lacks{Moves: true})},
+		{"cyrus legacy", onCyrus(cyrus.Options{Layout: cyrus.Legacy, Metafiles: cyrus.Metafiles, VirtualDomains: true}, "cyrus:@CONF@", conformance.Lacks{Moves: true})},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
@@ -39,6 +45,46 @@ func onDovecot(location, url string, lacks conformance.Lacks) func(testing.TB) c
 			Open: func(t testing.TB) mailstore.Source { return open(t, inDir(url, s.Dir), Options{}) },
 		}
 	}
+}
+
+// throughDovecot gives alice's mail on a Dovecot of her own, read by a master
+// user over IMAP.
+func throughDovecot(o dovecot.Options, lacks conformance.Lacks) func(testing.TB) conformance.Store {
+	return func(t testing.TB) conformance.Store {
+		s := dovecot.Start(t, o)
+		return conformance.Store{
+			Login: func() *imaptest.Client { return s.Login("alice") },
+			User:  "alice", Lacks: lacks,
+			Open: func(t testing.TB) mailstore.Source {
+				return open(t, "imap://backup@"+s.Addr(), Options{Users: []string{"alice"}, Password: password(dovecot.Password)})
+			},
+		}
+	}
+}
+
+// onCyrus gives alice's mail on a Cyrus of her own, read from its disk (@CONF@)
+// or by an administrator over IMAP (@ADDR@).
+func onCyrus(o cyrus.Options, url string, lacks conformance.Lacks) func(testing.TB) conformance.Store {
+	return func(t testing.TB) conformance.Store {
+		s := cyrus.Start(t, o)
+		user := "alice"
+		if o.VirtualDomains {
+			user = "alice@example.org"
+		}
+		s.AddUser(user)
+		where := strings.NewReplacer("@CONF@", s.ConfigFile(), "@ADDR@", s.Addr())
+		return conformance.Store{
+			Login: func() *imaptest.Client { return s.Login(user) },
+			User:  user, Lacks: lacks,
+			Open: func(t testing.TB) mailstore.Source {
+				return open(t, where.Replace(url), Options{Password: password(cyrus.Password)})
+			},
+		}
+	}
+}
+
+func password(word string) func() ([]byte, error) {
+	return func() ([]byte, error) { return []byte(word), nil }
 }
 
 func inDir(url, dir string) string { return strings.ReplaceAll(url, "@DIR@", dir) }

@@ -1,6 +1,7 @@
-// Package stores opens mail stores by their URLs: maildir:PATH, mbox:PATH and,
-// as a destination only, eml:DIR. It is where the command line's words meet
-// the adapters; cmd/salvor calls it, the engines do not.
+// Package stores opens mail stores by their URLs: maildir:PATH, mbox:PATH,
+// cyrus:IMAPD.CONF, imap://… and imaps://…, and, as a destination only, eml:DIR.
+// It is where the command line's words meet the adapters; cmd/salvor calls it,
+// the engines do not.
 package stores
 
 import (
@@ -11,8 +12,10 @@ import (
 	"strings"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/cyrus"
 	"salvor/internal/mailstore/eml"
 	"salvor/internal/mailstore/folder"
+	"salvor/internal/mailstore/imap"
 	"salvor/internal/mailstore/maildir"
 	"salvor/internal/mailstore/mbox"
 	"salvor/internal/mailstore/userpath"
@@ -27,6 +30,10 @@ type Options struct {
 	// User names the user of a path without variables; "" means the directory's
 	// owner-like name: its last element that is not Maildir, mail or .maildir.
 	User string
+	// Users are those that are asked for, where the store itself lists none.
+	Users []string
+	// Password gives the password for a mail server; nil: there is none.
+	Password func() ([]byte, error)
 }
 
 // urlError is a one-line error with a hint.
@@ -45,7 +52,7 @@ func (e *urlError) Error() string {
 
 func (e *urlError) Unwrap() []error { return []error{ErrURL, e.err} }
 
-const schemes = "a source is maildir:PATH or mbox:PATH; a destination may also be eml:DIR"
+const schemes = "a source is maildir:PATH, mbox:PATH, cyrus:/etc/imapd.conf, imaps://ADMIN@HOST or imap://ADMIN@HOST; a destination is maildir:, mbox:, imaps:, imap: or eml:DIR"
 
 // OpenSource opens a mail store for reading. The store must be there.
 func OpenSource(url string, o Options) (mailstore.Source, error) {
@@ -58,6 +65,10 @@ func OpenSource(url string, o Options) (mailstore.Source, error) {
 		return openMaildir(url, rest, o)
 	case "mbox":
 		return openMbox(url, rest, o)
+	case "cyrus":
+		return openCyrus(url, rest)
+	case "imap", "imaps":
+		return openIMAP(url, o)
 	case "eml":
 		return nil, &urlError{url, "restore to it, or read the Maildir or mbox that it came from", errors.New("eml is a destination only")}
 	}
@@ -76,6 +87,14 @@ func CheckSource(url string) error {
 		_, err = maildirOptions(rest, Options{})
 	case "mbox":
 		_, err = mboxOptions(rest, Options{})
+	case "cyrus":
+		if !filepath.IsAbs(rest) {
+			err = errors.New("the path of imapd.conf must be absolute")
+		}
+	case "imap", "imaps":
+		if _, err = imapOptions(url, Options{}); err != nil {
+			return imapError(url, err)
+		}
 	default:
 		err = fmt.Errorf("no source of the kind %q", scheme)
 	}
@@ -99,6 +118,34 @@ func split(url string) (scheme, rest string, err error) {
 		return "", "", &urlError{url, schemes, errors.New("the path is missing")}
 	}
 	return strings.ToLower(scheme), rest, nil
+}
+
+func openCyrus(url, rest string) (mailstore.Source, error) {
+	s, err := cyrus.Open(cyrus.Options{ConfigFile: rest})
+	if err != nil {
+		return nil, &urlError{url, "name the server's imapd.conf, as in cyrus:/etc/imapd.conf", err}
+	}
+	return s, nil
+}
+
+func openIMAP(url string, o Options) (mailstore.Source, error) {
+	io, err := imapOptions(url, o)
+	if err != nil {
+		return nil, imapError(url, err)
+	}
+	s, err := imap.Open(io)
+	if err != nil { // a server that is away, or a wrong password: the URL is right
+		return nil, fmt.Errorf("mail store %q: %w", url, err)
+	}
+	return s, nil
+}
+
+// imapError shows the URL only where it holds no secret.
+func imapError(url string, err error) error {
+	if errors.Is(err, errSecret) || errors.Is(err, errNoURL) {
+		url = "imap"
+	}
+	return &urlError{url, imapHint, err}
 }
 
 func openMaildir(url, rest string, o Options) (mailstore.Source, error) {

@@ -178,7 +178,7 @@ func (s *sourceSuite) changes(t *testing.T) {
 		do   func()
 	}{
 		{"append", func() { s.c.Append("Changes", "Subject: more\r\n\r\nx\r\n", time.Time{}) }},
-		{"expunge", func() { s.c.Select("Changes"); s.c.Expunge("2") }},
+		{"expunge", func() { s.c.Expunge("2") }},
 		{"move", func() { s.c.Do("UID MOVE 3 Moved") }},
 	}
 	if !s.Lacks.Flags {
@@ -188,6 +188,7 @@ func (s *sourceSuite) changes(t *testing.T) {
 		}{"flags", func() { s.c.Store("1", "+FLAGS", `\Flagged`, "again") }})
 	}
 	for _, step := range steps {
+		s.c.Select("Changes") // comparing has opened it read-only
 		step.do()
 		src := s.open(t)
 		now := src.box("Changes")
@@ -346,7 +347,7 @@ func (s *sourceSuite) living(t *testing.T) {
 			body, err := src.read(b, m)
 			if err == nil {
 				found[string(body)] = true
-			} else if !errors.Is(err, mailstore.ErrVanished) {
+			} else if !errors.Is(err, mailstore.ErrVanished) && !s.Lacks.Steady {
 				t.Errorf("pass %d: UID %d: %v", pass, m.UID, err)
 			}
 		}
