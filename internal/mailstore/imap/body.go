@@ -16,7 +16,12 @@ func (f *fetcher) examine(c *wire.Conn, b *batch) error {
 	if err != nil {
 		return err
 	}
-	sel, err := f.link.examine(f.s.ctx, c, table.onWire(first.box))
+	name := table.onWire(first.box)
+	sel, err := f.link.examine(f.s.ctx, c, name)
+	if err == nil && sel.UIDValidity != first.validity {
+		f.link.box = "" // what is open may be what was there before
+		sel, err = f.link.examine(f.s.ctx, c, name)
+	}
 	if wire.CodeOf(err) == "NONEXISTENT" {
 		return fmt.Errorf("%w: %w", mailstore.ErrVanished, err)
 	}

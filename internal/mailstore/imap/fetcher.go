@@ -2,6 +2,7 @@ package imap
 
 import (
 	"slices"
+	"time"
 
 	"salvor/internal/mailstore/imap/wire"
 )
@@ -10,9 +11,11 @@ import (
 // while one arrives, the next is asked for already. It runs as long as there is
 // something to fetch and room for it.
 type fetcher struct {
-	s    *Source
-	one  *session
-	link link // whoever runs has it
+	s   *Source
+	one *session
+	// Whoever runs has these:
+	link   link
+	barren int // connections that have ended since a batch was finished
 
 	// Under ahead's mu:
 	urgent  []*entry // somebody waits for them
@@ -28,6 +31,9 @@ const (
 	// maxTries is how many connections may end while a message was the next to
 	// come, before it is given up.
 	maxTries = 3
+	// maxBarren is how many connections in a row may end before the server is
+	// taken for one that cannot be reached.
+	maxBarren = 2 * maxTries
 )
 
 // A batch is what one command fetches, all of one mailbox. A message over which
@@ -172,6 +178,8 @@ func (f *fetcher) stream(b *batch) {
 			return
 		}
 		flying = flying[1:]
+		f.barren = 0
+		f.s.down.over()
 	}
 }
 
@@ -201,6 +209,14 @@ func (f *fetcher) fail(b *batch, err error) {
 // is suspected to be the reason, all go back to the beginning of the line.
 func (f *fetcher) broken(flying []*batch, err error) {
 	f.link.drop()
+	if f.barren++; f.barren >= maxBarren {
+		f.barren = 0
+		f.s.down.begin(time.Now(), err)
+		for _, b := range flying {
+			f.fail(b, err)
+		}
+		return
+	}
 	var again []*entry
 	for _, b := range flying {
 		again = append(again, f.missing(b)...)

@@ -49,10 +49,11 @@ func (l *link) do(ctx context.Context, f func(*wire.Conn) error) error {
 			return err
 		}
 		if err = f(c); err == nil || !wire.IsBroken(err) {
+			l.s.down.over()
 			return err
 		}
 		l.drop()
-		if ctx.Err() != nil || try >= l.s.o.patience.tries || tooLarge(err) {
+		if ctx.Err() != nil || try >= l.s.o.patience.tries || tooLarge(err) || silent(err) && try > 1 {
 			return err
 		}
 		if err := l.s.pause(ctx, try); err != nil {
@@ -64,6 +65,12 @@ func (l *link) do(ctx context.Context, f func(*wire.Conn) error) error {
 func tooLarge(err error) bool {
 	var t *wire.TooLarge
 	return errors.As(err, &t)
+}
+
+// silent tells whether the server hung, which costs minutes each time.
+func silent(err error) bool {
+	var s *wire.Silent
+	return errors.As(err, &s)
 }
 
 // pause waits longer each time.
@@ -96,7 +103,6 @@ func (l *link) connect(ctx context.Context) (*wire.Conn, error) {
 		}
 		err := l.dial(ctx)
 		if err == nil {
-			l.s.down.over()
 			return l.conn, nil
 		}
 		var refusal *loginError
@@ -148,26 +154,32 @@ func (l *link) examine(ctx context.Context, c *wire.Conn, box string) (*wire.Sel
 	return sel, nil
 }
 
-// A downtime remembers that the server cannot be reached, so that not every
-// message of every user waits for it anew.
+// A downtime remembers that the server cannot be reached or does nothing, so
+// that not every message of every user waits for it anew. It gets longer until
+// the server has done something.
 type downtime struct {
 	mu    sync.Mutex
 	until time.Time
+	last  time.Duration
 	why   error
 }
 
-const downFor = 15 * time.Second
+const (
+	shortestDown = 15 * time.Second
+	longestDown  = 10 * time.Minute
+)
 
 func (d *downtime) begin(now time.Time, why error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.until, d.why = now.Add(downFor), why
+	d.last = min(max(2*d.last, shortestDown), longestDown)
+	d.until, d.why = now.Add(d.last), why
 }
 
 func (d *downtime) over() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.why = nil
+	d.last, d.why = 0, nil
 }
 
 func (d *downtime) err(now time.Time) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A Command is built piece by piece and sent once.
@@ -127,6 +128,12 @@ func (c *Conn) Start(ctx context.Context, cmd *Command) (*Pending, error) {
 	caps := c.caps
 	c.mu.Unlock()
 	if err := p.send(caps); err != nil {
+		if err = ended(err); err == errHungUp { // the reader may still find its BYE
+			select {
+			case <-c.done:
+			case <-time.After(time.Second):
+			}
+		}
 		c.fail(err)
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause

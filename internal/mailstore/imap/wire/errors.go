@@ -58,22 +58,11 @@ func (e *Broken) Error() string {
 	if e.Bye != "" {
 		return fmt.Sprintf("connection to %s: the server hung up: %s", e.Server, e.Bye)
 	}
-	return fmt.Sprintf("connection to %s: %s", e.Server, plain(e.Err))
+	return fmt.Sprintf("connection to %s: %v", e.Server, e.Err)
 }
 
 // Unwrap gives the cause.
 func (e *Broken) Unwrap() error { return e.Err }
-
-// plain says what people call the usual ends of connections.
-func plain(err error) string {
-	switch {
-	case errors.Is(err, errHungUp):
-		return errHungUp.Error()
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "the server hung up"
-	}
-	return err.Error()
-}
 
 // IsBroken tells whether the connection is what failed, and not the command.
 func IsBroken(err error) bool {

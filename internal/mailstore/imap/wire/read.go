@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // What one answer may hold unless its command says otherwise.
@@ -79,9 +80,9 @@ func (c *Conn) readResponse() (*Response, error) {
 	}
 }
 
-// ended names the end of a stream what it is here.
+// ended calls the ends of connections by one name.
 func ended(err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return errHungUp
 	}
 	return err
