@@ -34,8 +34,14 @@ const (
 // just be being written, and is read again after these pauses.
 var pauses = []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 150 * time.Millisecond}
 
-// settle calls f until it says that nothing looks damaged, or it has been
-// called often enough.
+// quietAfter is how long ago a file was last written that is not being written.
+const quietAfter = 5 * time.Second
+
+// quiet tells whether nobody has written a file lately.
+func (f fileID) quiet() bool { return time.Since(time.Unix(0, f.mtime)) > quietAfter }
+
+// settle calls f until it says that nothing looks damaged, or that waiting will
+// not help, or it has been called often enough.
 func settle(f func() (fine bool)) {
 	for _, p := range pauses {
 		if f() {
@@ -162,7 +168,7 @@ func readDatabaseIn(root *os.Root, name string) (db *cyrusdb.DB, id fileID, err 
 		if b, id, err = readFile(root, name, maxDatabase); err == nil {
 			db, err = cyrusdb.Decode(b)
 		}
-		return err != nil && !errors.Is(err, cyrusdb.ErrFormat) || err == nil && len(db.Damage) == 0
+		return err == nil && len(db.Damage) == 0 || err != nil && !errors.Is(err, cyrusdb.ErrFormat) || id.quiet()
 	})
 	return db, id, err
 }

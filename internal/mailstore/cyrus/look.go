@@ -82,7 +82,7 @@ func (c *config) look(b *box) *look {
 	l := &look{}
 	settle(func() bool {
 		l.read(c, b)
-		return l.lost == "" || l.id == (fileID{})
+		return l.lost == "" || l.id.quiet()
 	})
 	p := c.partition(b.partition)
 	if p == nil || p.header.root == nil {

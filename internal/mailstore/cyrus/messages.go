@@ -113,8 +113,9 @@ func (l *lister) open() (err error) {
 		return l.newProblem(indexName, l.part.index.err)
 	}
 	settle(func() bool {
-		l.file, err = l.readIndex()
-		return err == nil && intact(l.file) || errors.Is(err, fs.ErrNotExist)
+		var id fileID
+		l.file, id, err = l.readIndex()
+		return err == nil && intact(l.file) || id.quiet()
 	})
 	if err != nil {
 		return l.newProblem(indexName, err)
@@ -133,19 +134,18 @@ func (l *lister) open() (err error) {
 	return nil
 }
 
-func (l *lister) readIndex() (*index.File, error) {
-	err := fs.ErrNotExist
+func (l *lister) readIndex() (f *index.File, id fileID, err error) {
 	for _, dir := range l.b.dirs {
 		var body []byte
-		if body, _, err = readFile(l.part.index.root, path.Join(dir, indexName), maxIndex); err == nil {
+		if body, id, err = readFile(l.part.index.root, path.Join(dir, indexName), maxIndex); err == nil {
 			l.dir = dir
-			return index.Decode(body)
+			f, err = index.Decode(body)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
-	return nil, err
+	return f, id, err
 }
 
 // intact tells whether nothing is wrong with a file. Versions without checksums

@@ -178,6 +178,50 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// A bit that flips anywhere in a file is noticed, and costs one record at
+// the most.
+func TestBitFlips(t *testing.T) {
+	whole := read0(t, fixtures, "v17", "cyrus.index")
+	for at := range whole {
+		b := bytes.Clone(whole)
+		b[at] ^= 1 << (at % 8)
+		f, err := Decode(b)
+		if err != nil {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+		bad := 0
+		for i := range f.Len() {
+			if f.Record(i).Check != Good || !f.Intact(i) {
+				bad++
+			}
+		}
+		inHeader := at < 160
+		if f.Len() != 25 || inHeader != (len(f.Damage) > 0) || inHeader != (bad == 0) || bad > 1 {
+			t.Errorf("byte %d: %d records, %d bad, damage %q", at, f.Len(), bad, f.Damage)
+		}
+	}
+}
+
+// Lookup finds what is there without reading the rest.
+func TestLookup(t *testing.T) {
+	whole := read0(t, fixtures, "v17", "cyrus.index")
+	f, err := Decode(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uid := range uint32(30) {
+		r, found, err := Lookup(bytes.NewReader(whole), uid)
+		if err != nil || found != (uid >= 1 && uid <= 25) || found && r != f.Record(int(uid)-1) {
+			t.Errorf("UID %d: %v, %v, %+v", uid, found, err, r)
+		}
+	}
+	for _, b := range [][]byte{nil, whole[:170], append(bytes.Clone(whole[:160+12*112]), make([]byte, 13*112)...)} {
+		if _, found, err := Lookup(bytes.NewReader(b), 13); err == nil {
+			t.Errorf("%d bytes: found %v without an error", len(b), found)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, v := range []string{"v6", "v7", "v8", "v9", "v10", "v12", "v13", "v14", "v15", "v16", "v17", "v19-inbox"} {
 		b := read0(f, fixtures, v, "cyrus.index")
