@@ -1,0 +1,289 @@
+package dbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/dbox/index"
+	"salvor/internal/mailstore/folder"
+)
+
+// Messages lists a folder by UID. Of each message the metadata is read, not the
+// mail.
+func (s *Source) Messages(ctx context.Context, m mailstore.Mailbox, yield func(mailstore.Message) error) error {
+	return s.with(m.User, func(a *account) error {
+		l := listing{ctx: ctx, box: a.box(m.Name), yield: yield}
+		defer l.leave()
+		ix, err := l.box.readIndex()
+		switch {
+		case err == nil:
+			err = l.indexed(ix)
+		case a.opt.Kind == Multi:
+			l.lost(err)
+			err = l.unclaimed()
+		default:
+			l.lost(err)
+			err = l.files()
+		}
+		if err != nil {
+			return err
+		}
+		return incomplete(l.problems)
+	})
+}
+
+// A listing lists one folder once.
+type listing struct {
+	ctx      context.Context
+	box      box
+	yield    func(mailstore.Message) error
+	problems []*mailstore.Problem
+
+	messages *index.Index // mdbox's map; nil: it cannot be read
+
+	file  *os.File // the mdbox file that was read last
+	id    uint32
+	close func()
+}
+
+func (l *listing) problem(path string, err error) {
+	l.problems = append(l.problems, l.box.a.problem(l.box.name, path, err))
+}
+
+// lost reports that the folder's index cannot be read; one that is missing makes
+// the folder Lost and no more.
+func (l *listing) lost(err error) {
+	if !errors.Is(err, fs.ErrNotExist) {
+		l.problem(l.box.indexPath(), err)
+	}
+}
+
+// indexed lists what the folder's index names. A message that is not there, or
+// not whole, is listed all the same: it was not deleted.
+func (l *listing) indexed(ix *index.Index) error {
+	if l.box.a.opt.Kind == Multi && len(ix.Records) > 0 {
+		// After the folder's index: the map names a message before a folder does.
+		var err error
+		if l.messages, err = l.box.a.loadMap(); err != nil {
+			l.problem(l.box.a.mapPath(), fmt.Errorf("messages are looked for in all files: %w", err))
+		}
+	}
+	copies := map[string]int{}
+	for i := range ix.Records {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
+		r := &ix.Records[i]
+		m := mailstore.Message{UID: mailstore.UID(r.UID), Flags: flags(ix, r), Size: -1, Promised: -1}
+		if l.box.a.opt.Kind == Single {
+			l.single(&m)
+		} else {
+			l.multi(&m, r, copies)
+		}
+		if err := l.yield(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// single fills in what the file of an sdbox message tells. What is wrong with it
+// is told when it is opened.
+func (l *listing) single(m *mailstore.Message) {
+	m.Key = fmt.Sprintf("u.%d", m.UID)
+	m.Place = m.Key
+	f, closeFile, err := l.box.a.open(path.Join(l.box.mails(), m.Key))
+	if err != nil {
+		return
+	}
+	defer closeFile()
+	info, err := f.Stat()
+	if err != nil {
+		return
+	}
+	if st, ok := statOf(info); ok {
+		m.State = fmt.Sprintf("%d:%d:%d", info.Size(), info.ModTime().UnixNano(), st.Ino)
+	}
+	m.InternalDate = info.ModTime()
+	d, err := openFile(f, info.Size())
+	if err != nil {
+		return
+	}
+	if e, err := d.entry(d.first); err == nil {
+		describe(m, e, f)
+	}
+}
+
+// multi does so for a message in an mdbox file. Its key is its GUID, which both
+// the folder's index and the file name.
+func (l *listing) multi(m *mailstore.Message, r *index.Record, copies map[string]int) {
+	guid := guidOf(r)
+	var e entry
+	at, err := l.box.a.find(l.ctx, l.messages, mapUID(r), guid)
+	if err == nil {
+		e, err = l.entry(at)
+	}
+	if guid == "" && err == nil && objectID(e.guid) != "" {
+		guid = strings.ToLower(e.guid)
+	}
+	if err == nil && (guid == "" || strings.EqualFold(e.guid, guid)) {
+		describe(m, e, l.file)
+	}
+	if m.Key = guid; guid == "" {
+		m.Key = fmt.Sprintf("uid.%d", m.UID)
+	}
+	m.Place = place{location: at, mapUID: mapUID(r), guid: guid}.String()
+	m.State = m.Key // what has a GUID never changes
+	if copies[m.Key]++; copies[m.Key] > 1 {
+		m.Key += "/" + strconv.Itoa(copies[m.Key])
+	}
+}
+
+// entry reads a message's metadata in an mdbox file.
+func (l *listing) entry(at location) (entry, error) {
+	if l.file == nil || l.id != at.file {
+		l.leave()
+		f, closeFile, err := l.box.a.open(path.Join(storageDir, fmt.Sprintf("m.%d", at.file)))
+		if err != nil {
+			return entry{}, err
+		}
+		l.file, l.id, l.close = f, at.file, closeFile
+	}
+	d, err := openFile(l.file, sizeOf(l.file))
+	if err != nil && !errors.Is(err, mailstore.ErrDamaged) {
+		return entry{}, err
+	}
+	return d.entry(at.offset)
+}
+
+func (l *listing) leave() {
+	if l.file != nil {
+		l.close()
+		l.file = nil
+	}
+}
+
+// files lists the files of an sdbox folder whose index cannot be read.
+func (l *listing) files() error {
+	uids := map[uint32]bool{}
+	for _, root := range []*os.Root{l.box.a.root, l.box.a.alt} {
+		if root == nil {
+			continue
+		}
+		entries, err := readDir(root, l.box.mails())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.problem(filepath.Join(root.Name(), l.box.mails()), err)
+		}
+		for _, e := range entries {
+			if uid, ok := numbered(e.Name(), "u."); ok {
+				uids[uid] = true
+			}
+		}
+	}
+	sorted := make([]uint32, 0, len(uids))
+	for uid := range uids {
+		sorted = append(sorted, uid)
+	}
+	slices.Sort(sorted)
+	for _, uid := range sorted {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
+		m := mailstore.Message{UID: mailstore.UID(uid), NoFlags: true, Size: -1, Promised: -1}
+		l.single(&m)
+		if err := l.yield(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describe takes over what a message's metadata tells.
+func describe(m *mailstore.Message, e entry, f *os.File) {
+	m.InternalDate, m.ObjectID = received(e, f), objectID(e.guid)
+	m.Promised = e.promised()
+	// Nobody shall make a backup wait for a size that is only promised.
+	m.Size = min(m.Promised, compression*e.size)
+}
+
+// compression is how many times longer than its file a compressed message is
+// believed to be before it was read.
+const compression = 64
+
+// flags gives a record's flags and keywords, sorted, each once.
+func flags(ix *index.Index, r *index.Record) []string {
+	var out []string
+	for _, f := range []struct {
+		bit  index.Flags
+		name string
+	}{{index.Answered, `\Answered`}, {index.Deleted, `\Deleted`}, {index.Draft, `\Draft`}, {index.Flagged, `\Flagged`}, {index.Seen, `\Seen`}} {
+		if r.Flags&f.bit != 0 {
+			out = append(out, f.name)
+		}
+	}
+	for _, k := range ix.KeywordsOf(r) {
+		out = append(out, folder.Clean(k))
+	}
+	sort.Strings(out)
+	return slices.Compact(out)
+}
+
+func compactSorted(ids []uint32) []uint32 {
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// statOf is what the system says of a file.
+func statOf(info fs.FileInfo) (*syscall.Stat_t, bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return st, ok
+}
+
+func sizeOf(f *os.File) int64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// open opens a file below the root or, where it is not there, below the
+// alternative one. Its access time is left alone where the kernel lets us.
+func (a *account) open(name string) (*os.File, func(), error) {
+	var last error = fs.ErrNotExist
+	for _, root := range []*os.Root{a.root, a.alt} {
+		if root == nil {
+			continue
+		}
+		const flags = os.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW
+		f, err := root.OpenFile(name, flags|unix.O_NOATIME, 0)
+		if errors.Is(err, fs.ErrPermission) {
+			f, err = root.OpenFile(name, flags, 0)
+		}
+		if err == nil {
+			info, err := f.Stat()
+			if err == nil && info.Mode().IsRegular() {
+				return f, func() { f.Close() }, nil
+			}
+			f.Close()
+			return nil, nil, fmt.Errorf("%s is no regular file", name)
+		}
+		if last = err; !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return nil, nil, last
+}

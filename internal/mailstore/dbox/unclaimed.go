@@ -1,0 +1,111 @@
+package dbox
+
+import (
+	"context"
+	"fmt"
+
+	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/dbox/index"
+)
+
+// claims are what the folders of an mdbox whose index can be read have of its
+// storage.
+type claims struct {
+	messages *index.Index // the map; nil: it cannot be read
+	at       map[location]*index.Record
+	byUID    map[uint32]int // how often a message of the map is claimed
+	byGUID   map[string]bool
+	lost     []string // the folders whose index cannot be read
+}
+
+// claims reads the indexes of all folders.
+func (a *account) claims(ctx context.Context) (*claims, error) {
+	c := &claims{at: map[location]*index.Record{}, byUID: map[uint32]int{}, byGUID: map[string]bool{}}
+	// The problems of this listing are those of Mailboxes.
+	for _, name := range (&lister{a: a}).folders(ctx) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		ix, err := a.box(name).readIndex()
+		if err != nil {
+			c.lost = append(c.lost, name)
+			continue
+		}
+		for i := range ix.Records {
+			r := &ix.Records[i]
+			c.byUID[mapUID(r)]++
+			c.byGUID[guidOf(r)] = true
+		}
+	}
+	if m, err := a.loadMap(); err == nil {
+		c.messages = m
+		for i := range m.Records {
+			if at, _, ok := mapRecord(&m.Records[i]); ok {
+				c.at[at] = &m.Records[i]
+			}
+		}
+	}
+	return c, nil
+}
+
+// owner is the folder that a message may stand in although no index says so, ""
+// for none: its first one, if its index is lost, or the first of all that are.
+func (c *claims) owner(a *account, s stored) string {
+	if c.messages == nil && c.byGUID[s.guid] {
+		return ""
+	}
+	if c.messages != nil {
+		r := c.at[s.location]
+		if r == nil {
+			return "" // not in the map yet, or not any more
+		}
+		if _, refs, _ := mapRecord(r); c.byUID[r.UID] >= int(refs) {
+			return "" // expunged, or in the folders that are known
+		}
+	}
+	first := a.nameOf(s.mailbox)
+	for _, name := range c.lost {
+		if name == first {
+			return name
+		}
+	}
+	if len(c.lost) > 0 {
+		return c.lost[0]
+	}
+	return ""
+}
+
+// unclaimed lists the messages of mdbox files that no folder's index names, for a
+// folder whose own cannot be read.
+func (l *listing) unclaimed() error {
+	a := l.box.a
+	s, err := a.scan(l.ctx)
+	if err != nil {
+		return err
+	}
+	l.problems = append(l.problems, s.problems...)
+	c, err := a.claims(l.ctx)
+	if err != nil {
+		return err
+	}
+	for position, found := range s.entries {
+		if c.owner(a, found) != l.box.name {
+			continue
+		}
+		e, err := l.entry(found.location)
+		if err != nil {
+			continue // moved to another file meanwhile: the next run's business
+		}
+		m := mailstore.Message{Key: found.guid, NoFlags: true, Position: position + 1}
+		if objectID(found.guid) == "" {
+			m.Key = fmt.Sprintf("m.%d:%d", found.location.file, found.location.offset)
+			found.guid = ""
+		}
+		m.State, m.Place = m.Key, place{location: found.location, guid: found.guid}.String()
+		describe(&m, e, l.file)
+		if err := l.yield(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
