@@ -22,6 +22,8 @@ func TestSources(t *testing.T) {
 		{"maildir elsewhere", onDovecot("maildir:~/Maildir:INDEX=@DIR@/home/%u/index:CONTROL=@DIR@/home/%u/control",
 			"maildir:@DIR@/home/%u/Maildir:INDEX=@DIR@/home/%u/index:CONTROL=@DIR@/home/%u/control", conformance.Lacks{SpecialUse: true, Moves: true})},
 		{"mbox", onDovecot("mbox:~/mail:INBOX=~/mail/inbox", "mbox:@DIR@/home/%u/mail", conformance.Lacks{UIDs: true, SpecialUse: true, Moves: true, Subscriptions: true, Steady: true})},
+		{"sdbox", onDovecot("sdbox:~/sdbox", "sdbox:@DIR@/home/%u/sdbox", conformance.Lacks{SpecialUse: true})},
+		{"mdbox", onDovecot("mdbox:~/mdbox", "mdbox:@DIR@/home/%u/mdbox", conformance.Lacks{SpecialUse: true})},
 		{"imap dovecot", throughDovecot(dovecot.Options{Masters: []string{"backup"}, Config: conformance.SpecialUse}, conformance.Lacks{})},
 		{"imap cyrus", onCyrus(cyrus.Options{}, "imap://admin@@ADDR@", conformance.Lacks{})},
 		{"cyrus", onCyrus(cyrus.Options{}, "cyrus:@CONF@", conformance.Lacks{Moves: true})},

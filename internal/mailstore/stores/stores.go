@@ -1,5 +1,5 @@
 // Package stores opens mail stores by their URLs: maildir:PATH, mbox:PATH,
-// cyrus:IMAPD.CONF, imap://… and imaps://…, and, as a destination only, eml:DIR.
+// sdbox:PATH, mdbox:PATH, cyrus:IMAPD.CONF, imap://… and imaps://…, and, as a destination only, eml:DIR.
 // It is where the command line's words meet the adapters; cmd/salvor calls it,
 // the engines do not.
 package stores
@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"salvor/internal/mailstore"
@@ -52,7 +51,7 @@ func (e *urlError) Error() string {
 
 func (e *urlError) Unwrap() []error { return []error{ErrURL, e.err} }
 
-const schemes = "a source is maildir:PATH, mbox:PATH, cyrus:/etc/imapd.conf, imaps://ADMIN@HOST or imap://ADMIN@HOST; a destination is maildir:, mbox:, imaps:, imap: or eml:DIR"
+const schemes = "a source is maildir:PATH, mbox:PATH, sdbox:PATH, mdbox:PATH, cyrus:/etc/imapd.conf, imaps://ADMIN@HOST or imap://ADMIN@HOST; a destination is maildir:, mbox:, imaps:, imap: or eml:DIR"
 
 // OpenSource opens a mail store for reading. The store must be there.
 func OpenSource(url string, o Options) (mailstore.Source, error) {
@@ -65,6 +64,8 @@ func OpenSource(url string, o Options) (mailstore.Source, error) {
 		return openMaildir(url, rest, o)
 	case "mbox":
 		return openMbox(url, rest, o)
+	case "sdbox", "mdbox":
+		return openDbox(url, scheme, rest, o)
 	case "cyrus":
 		return openCyrus(url, rest)
 	case "imap", "imaps":
@@ -87,6 +88,8 @@ func CheckSource(url string) error {
 		_, err = maildirOptions(rest, Options{})
 	case "mbox":
 		_, err = mboxOptions(rest, Options{})
+	case "sdbox", "mdbox":
+		_, err = dboxOptions(scheme, rest, Options{})
 	case "cyrus":
 		if !filepath.IsAbs(rest) {
 			err = errors.New("the path of imapd.conf must be absolute")
@@ -217,58 +220,6 @@ func mboxOptions(rest string, o Options) (mo mbox.Options, err error) {
 		mo.User = ownerLike(strings.TrimSuffix(mo.Root.Fixed(), ".mbox"))
 	}
 	return mo, nil
-}
-
-// parameter is how Dovecot's mail_location parameters begin.
-var parameter = regexp.MustCompile(`^([A-Z][A-Z0-9-]*=|UTF-8$)`)
-
-// maildirOptions reads PATH[:LAYOUT=fs][:UTF-8][:INDEX=..][:CONTROL=..][:INBOX=..].
-// A colon belongs to the path unless a parameter follows.
-func maildirOptions(rest string, o Options) (maildir.Options, error) {
-	var mo maildir.Options
-	parts := strings.Split(rest, ":")
-	n := 1
-	for n < len(parts) && !parameter.MatchString(parts[n]) {
-		n++
-	}
-	var err error
-	if mo.Root, err = userpath.Parse(strings.Join(parts[:n], ":")); err != nil {
-		return mo, err
-	}
-	for _, p := range parts[n:] {
-		if err := maildirParameter(&mo, p); err != nil {
-			return mo, err
-		}
-	}
-	if mo.User = o.User; mo.User == "" && !mo.Root.Variable() {
-		mo.User = ownerLike(mo.Root.Fixed())
-	}
-	return mo, nil
-}
-
-func maildirParameter(mo *maildir.Options, p string) (err error) {
-	key, value, _ := strings.Cut(p, "=")
-	switch key {
-	case "UTF-8":
-		mo.Encoding = folder.UTF8
-	case "LAYOUT":
-		switch strings.ToLower(value) {
-		case "fs":
-			mo.Layout = maildir.FS
-		case "maildir++":
-		default:
-			return fmt.Errorf("unknown layout %q; known are fs and maildir++", value)
-		}
-	case "INDEX":
-		mo.Index, err = userpath.Parse(value)
-	case "CONTROL":
-		mo.Control, err = userpath.Parse(value)
-	case "INBOX":
-		mo.Inbox, err = userpath.Parse(value)
-	default:
-		return fmt.Errorf("unknown parameter %q; known are LAYOUT=, UTF-8, INDEX=, CONTROL= and INBOX=", p)
-	}
-	return err
 }
 
 // ownerLike is the last element of a path that could be a user's name.
