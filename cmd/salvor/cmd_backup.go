@@ -23,9 +23,21 @@ func (a *app) backupCommand() *cli.Command {
 	return &cli.Command{
 		Name: "backup", Category: categoryWrite, ArgsUsage: "SOURCE",
 		Usage: "read a mail store and keep what is new",
-		Description: `SOURCE is maildir:PATH or mbox:PATH, where %u stands for the user's name, %n for
-what comes before its @ and %d for what follows; a path without them is one
-user's. The mail store is only read. Junk folders are left out.
+		Description: `SOURCE is one of
+  maildir:PATH, sdbox:PATH, mdbox:PATH   Dovecot's formats, with the parameters of its
+                                         mail_location (:LAYOUT=fs, :INDEX=PATH ...)
+  mbox:PATH
+  cyrus:/etc/imapd.conf                  a Cyrus server's own disk
+  imaps://ADMIN@HOST, imap://ADMIN@HOST  any IMAP server
+In a PATH %u stands for the user's name, %n for what comes before its @ and %d
+for what follows; a path without them is one user's. The mail store is only
+read. Junk folders are left out.
+
+ADMIN logs in for each --user (or, on Cyrus, for all users that there are) by
+proxy authorization; the password is in SALVOR_IMAP_PASSWORD, or in the file that
+SALVOR_IMAP_PASSWORD_FILE names. imap:// is STARTTLS. What may follow the host:
+?ca=FILE &passwords=FILE &auth=MECHANISM &token=FILE &separator=* &tls=none; see
+docs/mail-servers.md.
 
 Without SOURCE, the one of the configuration file is read. Where there is no
 vault yet, --create makes it (on a terminal, the default one is made unasked);
@@ -33,7 +45,8 @@ not where a configuration file or a service is in use: there, use salvor init.
 
 Exit code 3: the backup was made, but something could not be read, or more mail
 disappeared than people delete, and waits for salvor deletions.`,
-		UsageText: "salvor backup --create maildir:/home/%u/Maildir\nsalvor backup maildir:/var/vmail/%d/%n --exclude-folder 'Cache/*'",
+		UsageText: "salvor backup --create maildir:/home/%u/Maildir\nsalvor backup maildir:/var/vmail/%d/%n --exclude-folder 'Cache/*'\n" +
+			"salvor backup cyrus:/etc/imapd.conf\nsalvor backup imaps://backup@mail.example.org --user alice --user bob",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "create", Usage: "make the vault when it is not there, and an identity when there is none"},
 			&cli.StringSliceFlag{Name: "user", Usage: "only this `USER`; for a path without %u, whose mail it is"},
