@@ -48,6 +48,7 @@ type Destination struct{ root *userpath.Template }
 var (
 	_ mailstore.Destination = (*Destination)(nil)
 	_ mailstore.Looker      = (*Destination)(nil)
+	_ mailstore.Renumberer  = (*Destination)(nil)
 )
 
 // Create gives a destination below a directory, which is made when the first
@@ -107,6 +108,14 @@ func (d *Destination) Look(ctx context.Context, user, mailbox string, yield func
 	}
 	defer dir.Close()
 	return present(ctx, root, dir, d.dir(user, mailbox), yield)
+}
+
+// Renumbers says that UIDs, although they give files their names, are not kept.
+func (d *Destination) Renumbers(_ context.Context, _ string, m mailstore.Mailbox) (why string, err error) {
+	if m.UIDValidity == 0 {
+		return "", nil // there are none
+	}
+	return "an .eml file has no UID", nil
 }
 
 // account is one user's directory.

@@ -169,3 +169,12 @@ func host() string {
 	h, _ := os.Hostname()
 	return h
 }
+
+func TestRenumbers(t *testing.T) {
+	for validity, want := range map[uint32]string{0: "", 7: "an .eml file has no UID"} {
+		why, err := create(t, t.TempDir()).Renumbers(ctx, "alice", mailstore.Mailbox{Name: "Work", UIDValidity: validity})
+		if why != want || err != nil {
+			t.Errorf("UIDVALIDITY %d: %q, %v", validity, why, err)
+		}
+	}
+}

@@ -22,7 +22,9 @@ import (
 // index of a folder, salvor keeps the folder's dovecot-uidlist itself, with
 // the original UIDVALIDITY and UIDs. Where it has one, the folder is in use:
 // messages are put beside the others and Dovecot gives them new UIDs, as it
-// would refuse old ones ("Expunged message reappeared, giving a new UID").
+// would refuse old ones ("Expunged message reappeared, giving a new UID"). With
+// Options.Offline the index of such a folder is put aside, and the original UIDs
+// are kept where they do not contradict what is there.
 type Destination struct {
 	opt Options
 

@@ -49,6 +49,10 @@ type Options struct {
 	Encoding folder.Encoding
 	// User names the only user of a Root without variables.
 	User string
+	// Offline says that the mail server is stopped, or the users are locked out.
+	// A destination keeps original UIDs then in folders that Dovecot has indexed,
+	// too, and puts Dovecot's indexes of them aside.
+	Offline bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

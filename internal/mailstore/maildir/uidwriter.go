@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path"
 	"sort"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,23 +34,31 @@ type uidText struct {
 
 // chooseUIDs decides who numbers the messages of a folder.
 func (w *writer) chooseUIDs(b *box, m mailstore.Mailbox) error {
-	indexed := w.account.hasIndex(b.place)
-	u, err := w.readUIDs(b)
-	switch {
-	case err != nil:
+	u, err := w.account.readUIDs(b.place, b.used)
+	if err != nil {
 		return err
-	case u != nil && u.header.validity == 0:
-		w.note(m.Name, "dovecot-uidlist is damaged and was left alone: Dovecot will give all messages new UIDs")
+	}
+	indexed := w.account.hasIndex(b.place)
+	if why := w.opt.renumbers(u, m, indexed, len(b.used)); why == damagedUIDs {
+		w.note(m.Name, "%s", why)
 		return nil
-	case indexed && u != nil, indexed && len(b.used) > 0:
-		return nil // Dovecot serves the folder
-	case indexed:
+	} else if indexed && why != "" {
+		return nil // Dovecot numbers the messages
+	}
+	switch {
+	case indexed && w.opt.Offline:
+		if err := w.account.idle(b.place); err != nil {
+			return err
+		}
+	case indexed: // it has lost its uidlist and all messages
 		if err := w.putAside(b); err != nil {
 			return err
 		}
 	}
-	if u == nil {
-		u = w.newUIDs(m)
+	if u == nil || w.opt.Offline && u.header.validity != m.UIDValidity && len(b.used) == 0 {
+		u = w.newUIDs(m, u)
+		// An index is put aside only for messages that come back.
+		u.changed = !indexed || !w.opt.Offline
 	}
 	u.keep = u.header.validity == m.UIDValidity
 	if u.keep {
@@ -61,12 +68,15 @@ func (w *writer) chooseUIDs(b *box, m mailstore.Mailbox) error {
 	return nil
 }
 
-// newUIDs begins a uidlist.
-func (w *writer) newUIDs(m mailstore.Mailbox) *uidWriter {
-	u := &uidWriter{taken: map[mailstore.UID]bool{}, changed: true}
+// newUIDs begins a uidlist, in the place of an old one or of none.
+func (w *writer) newUIDs(m mailstore.Mailbox, old *uidWriter) *uidWriter {
+	u := &uidWriter{taken: map[mailstore.UID]bool{}}
 	u.header = uidHeader{validity: m.UIDValidity, next: max(1, m.UIDNext)}
 	if u.header.validity == 0 {
 		u.header.validity = uint32(time.Now().Unix())
+	}
+	if old != nil {
+		u.stat, u.header.guid = old.stat, old.header.guid
 	}
 	if isHex(m.ObjectID, 32) && !w.guidInUse(m.ObjectID) {
 		u.header.guid = m.ObjectID
@@ -98,8 +108,11 @@ func (w *writer) guidInUse(guid string) bool {
 
 // readUIDs reads the folder's uidlist; nil where there is none, without a
 // UIDVALIDITY where it is damaged. Lines without a file are left out.
-func (w *writer) readUIDs(b *box) (*uidWriter, error) {
-	f, err := deliver.OpenRegular(w.account.controlOf(b.place), path.Join(b.place.control, uidlistName))
+func (a *account) readUIDs(p place, used map[string]bool) (*uidWriter, error) {
+	if a.controlOf(p) == nil {
+		return nil, nil
+	}
+	f, err := deliver.OpenRegular(a.controlOf(p), path.Join(p.control, uidlistName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -112,7 +125,7 @@ func (w *writer) readUIDs(b *box) (*uidWriter, error) {
 		return nil, err
 	}
 	sum, err := readUIDList(f, func(l uidLine) {
-		if b.used[string(l.base)] {
+		if used[string(l.base)] {
 			u.lines = append(u.lines, uidText{l.uid, l.textV3()})
 			u.taken[l.uid] = true
 		}
@@ -175,7 +188,15 @@ func (w *writer) writeUIDs(b *box) (commit func() error, err error) {
 		f.Close()
 	}
 	same := now.Ino == b.uids.stat.Ino && now.Mtim == b.uids.stat.Mtim && now.Size == b.uids.stat.Size
-	if !same || w.account.hasIndex(b.place) {
+	indexed := w.account.hasIndex(b.place)
+	switch {
+	case w.opt.Offline && !same:
+		return nil, fmt.Errorf("%s changed while the folder was restored offline: %s", path.Join(root.Name(), name), stopIt)
+	case w.opt.Offline:
+		if err := w.account.idle(b.place); err != nil {
+			return nil, err
+		}
+	case !same || indexed:
 		w.note(b.place.name, "a mail server opened the folder while it was restored, and gives the messages new UIDs")
 		b.uids = nil
 		return nil, nil
@@ -185,6 +206,11 @@ func (w *writer) writeUIDs(b *box) (commit func() error, err error) {
 		return nil, err
 	}
 	return func() error {
+		if indexed { // first: it would make Dovecot refuse what the list says
+			if err := w.putAside(b); err != nil {
+				return err
+			}
+		}
 		if err := rename(); err != nil {
 			return err
 		}
@@ -196,35 +222,4 @@ func (w *writer) writeUIDs(b *box) (commit func() error, err error) {
 		b.uids.changed = false
 		return unix.Fstat(int(f.Fd()), &b.uids.stat.Stat_t)
 	}, nil
-}
-
-// putAside renames Dovecot's indexes of a folder that has lost its uidlist and
-// all messages: they would make Dovecot refuse the old UIDs.
-func (w *writer) putAside(b *box) error {
-	suffix := fmt.Sprintf(".salvor-%d", time.Now().Unix())
-	for _, at := range []struct{ dir, prefix string }{{b.place.index, "dovecot.index"}, {".", "dovecot.list.index"}} {
-		root := w.account.indexOf(b.place)
-		if at.dir == "." {
-			root = w.account.index
-		}
-		d, err := root.OpenFile(at.dir, deliver.DirFlags, 0)
-		if err != nil {
-			return err
-		}
-		names, err := readDir(d)
-		d.Close()
-		if err != nil {
-			return err
-		}
-		for _, e := range names {
-			if !strings.HasPrefix(e.name, at.prefix) || strings.Contains(e.name, ".salvor-") {
-				continue
-			}
-			if err := root.Rename(path.Join(at.dir, e.name), path.Join(at.dir, e.name+suffix)); err != nil {
-				return err
-			}
-		}
-	}
-	w.note(b.place.name, "Dovecot's index of the folder, which had lost its messages, was put aside (dovecot.index*%s)", suffix)
-	return nil
 }

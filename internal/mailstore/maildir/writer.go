@@ -182,20 +182,9 @@ func (b *box) leave() {
 
 // survey finds the names in use, and clears what a killed salvor left in tmp.
 func (w *writer) survey(b *box) error {
-	b.used = map[string]bool{}
-	for _, sub := range []string{"new", "cur"} {
-		d, err := w.account.rootOf(b.place).OpenFile(path.Join(b.place.dir, sub), deliver.DirFlags, 0)
-		if err != nil {
-			return err
-		}
-		names, err := readDir(d)
-		d.Close()
-		if err != nil {
-			return err
-		}
-		for _, e := range names {
-			b.used[baseName(e.name)] = true
-		}
+	var err error
+	if b.used, err = w.account.used(b.place); err != nil {
+		return err
 	}
 	p := b.place
 	return errors.Join(clearStale(w.account.rootOf(p), path.Join(p.dir, "tmp")), clearStale(w.account.controlOf(p), p.control))

@@ -30,6 +30,7 @@ type Destination struct {
 var (
 	_ mailstore.Destination = (*Destination)(nil)
 	_ mailstore.Looker      = (*Destination)(nil)
+	_ mailstore.Renumberer  = (*Destination)(nil)
 )
 
 // Create gives a destination. Its root is a file where one is there or the name
@@ -90,6 +91,15 @@ func (d *Destination) target(user string) (*home, error) {
 func isUnusable(err error) bool {
 	var p *fs.PathError
 	return !errors.As(err, &p)
+}
+
+// Renumbers says that UIDs are not kept: messages are numbered by whoever opens
+// the mbox, in their order.
+func (d *Destination) Renumbers(_ context.Context, _ string, m mailstore.Mailbox) (why string, err error) {
+	if m.UIDValidity == 0 {
+		return "", nil // there are none
+	}
+	return "an mbox keeps no UIDs", nil
 }
 
 // Look yields what a folder holds, without making anything.

@@ -451,3 +451,12 @@ func TestHostileNames(t *testing.T) {
 		t.Errorf("something was written outside: %v", e)
 	}
 }
+
+func TestRenumbers(t *testing.T) {
+	for validity, want := range map[uint32]string{0: "", 7: "an mbox keeps no UIDs"} {
+		why, err := create(t, t.TempDir()).Renumbers(ctx, "alice", mailstore.Mailbox{Name: "Work", UIDValidity: validity})
+		if why != want || err != nil {
+			t.Errorf("UIDVALIDITY %d: %q, %v", validity, why, err)
+		}
+	}
+}
