@@ -19,7 +19,11 @@ func (a *app) restoreCommand() *cli.Command {
 	return &cli.Command{
 		Name: "restore", Category: categoryRead, ArgsUsage: "USER",
 		Usage: "put mail back: a user, a folder, a message, or everybody",
-		Description: `STORE is maildir:PATH, mbox:PATH or eml:DIR, with %u, %n and %d as for backup.
+		Description: `STORE is maildir:PATH, mbox:PATH or eml:DIR, with %u, %n and %d as for backup, or
+imaps://ADMIN@HOST or imap://ADMIN@HOST, with the password as for backup. On a Cyrus
+server, folders that are not there come back with their UIDs. Where UIDs cannot
+be kept, that is said before anything is written. docs/mail-servers.md has more.
+
 Restoring only adds: what the folder holds already (the same content) is skipped,
 nothing is overwritten or removed, and an interrupted restore is completed by
 running it again. It needs the identity.
@@ -27,7 +31,8 @@ running it again. It needs the identity.
 Give USER, or --all, or --users-file.`,
 		UsageText: "salvor restore alice --to maildir:/tmp/alice\n" +
 			"salvor restore alice --folder INBOX --deleted-since yesterday --to maildir:/home/alice/Maildir --into RESTORED\n" +
-			"salvor restore --all --to maildir:/srv/new/%u/Maildir --pace 500msg/s",
+			"salvor restore --all --to maildir:/srv/new/%u/Maildir --pace 500msg/s\n" +
+			"salvor restore --all --to imaps://admin@new.example.org --refused eml:/root/refused",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "put the mail into `STORE`"},
 			&cli.StringSliceFlag{Name: "folder", Usage: "only this `FOLDER`; 'Work/*' takes what lies below too"},
@@ -37,6 +42,7 @@ Give USER, or --all, or --users-file.`,
 			&cli.StringFlag{Name: "into", Usage: "put everything below `FOLDER` instead of the original folders"},
 			&cli.BoolFlag{Name: "all", Usage: "restore all users"},
 			&cli.StringFlag{Name: "users-file", Usage: "restore the users that `FILE` names, one a line"},
+			&cli.BoolFlag{Name: "offline", Usage: "Dovecot is stopped: put the indexes of a Maildir aside, to keep UIDs there too"},
 			&cli.StringFlag{Name: "refused", Usage: "put what the destination refuses into `STORE`, as in eml:/root/refused"},
 			&cli.StringFlag{Name: "pace", Usage: "write at most at `RATE`, as in 200msg/s,20MB/s"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be restored, and write nothing"},
@@ -69,7 +75,12 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	}
 	o.Catalog, o.Chunks = s.catalog, s.history().Chunks(reader)
 	user := c.Args().First()
-	if o.Destination, err = stores.OpenDestination(o.To, a.storeOptions(user, nil)); err != nil {
+	to := a.storeOptions(user, nil)
+	to.Offline = c.Bool("offline")
+	if to.Offline && !strings.HasPrefix(o.To, "maildir:") {
+		return usagef("--offline is for maildir: only: other stores have no indexes of a server that could be put aside")
+	}
+	if o.Destination, err = stores.OpenDestination(o.To, to); err != nil {
 		return storeError(err)
 	}
 	if o.RefusedTo != "" {

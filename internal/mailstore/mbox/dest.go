@@ -142,6 +142,18 @@ func fileOf(o *Options, h *home, mailbox string) string {
 	return path.Join(levels...)
 }
 
+// nameOf is the name under which a Source of the same options lists a file.
+func nameOf(o *Options, file string) string {
+	levels := strings.Split(file, "/")
+	for i, l := range levels {
+		if i < len(levels)-1 {
+			l = strings.TrimSuffix(l, childSuffix)
+		}
+		levels[i] = o.Encoding.DecodeLevel(l)
+	}
+	return strings.Join(levels, "/")
+}
+
 // reserved tells names that this package takes for something else than an mbox.
 func reserved(disk string) bool {
 	return strings.HasPrefix(disk, ".") || strings.HasSuffix(disk, childSuffix) || foreign(disk) || len(disk) > folder.MaxFile-len(".lock")
@@ -161,6 +173,7 @@ type account struct {
 	err   error
 
 	dropped map[string]int
+	notes   []mailstore.Note
 
 	unlock func() // lets other restores in; nil after Close
 }
@@ -175,7 +188,13 @@ type box struct {
 	held map[string]int // messages in tmp, by mailbox
 }
 
-var _ mailstore.Dropper = (*account)(nil)
+var (
+	_ mailstore.Dropper = (*account)(nil)
+	_ mailstore.Noter   = (*account)(nil)
+)
+
+// Notes are what the operator should know.
+func (a *account) Notes() []mailstore.Note { return a.notes }
 
 // Dropped is what did not come out of the temporary files.
 func (a *account) Dropped() map[string]int { return a.dropped }
@@ -196,6 +215,10 @@ func (a *account) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
 		}
 		a.names[m.Name] = old // inbox is INBOX
 		return nil
+	}
+	if shown := nameOf(a.opt, b.file); a.home.file == "" && shown != m.Name && !strings.EqualFold(m.Name, folder.Inbox) {
+		a.notes = append(a.notes, mailstore.Note{User: a.home.user, Mailbox: m.Name,
+			What: fmt.Sprintf("the folder is called %q there, as no file may have its name", shown)})
 	}
 	if err := a.prepare(ctx, b); err != nil {
 		return fmt.Errorf("make folder %q of %q: %w", m.Name, a.home.user, err)

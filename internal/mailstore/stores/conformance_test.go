@@ -99,3 +99,42 @@ func open(t testing.TB, url string, o Options) mailstore.Source {
 	}
 	return s
 }
+
+// Every kind of destination keeps to one suite.
+func TestDestinations(t *testing.T) {
+	for _, kind := range []struct {
+		name  string
+		start func(testing.TB) conformance.Target
+	}{
+		{"maildir", toDovecot("maildir:~/Maildir", "maildir:@DIR@/home/%u/Maildir", conformance.Lacks{NULs: true})},
+		{"maildir fs", toDovecot("maildir:~/Maildir:LAYOUT=fs", "maildir:@DIR@/home/%u/Maildir:LAYOUT=fs", conformance.Lacks{NULs: true})},
+		{"mbox", toDovecot("mbox:~/mail:INBOX=~/mail/INBOX", "mbox:@DIR@/home/%u/mail", conformance.Lacks{Flags: true, Steady: true, Subscriptions: true})},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			conformance.Destination(t, kind.start)
+		})
+	}
+}
+
+// toDovecot gives alice's place on a Dovecot of her own, to be written by files.
+func toDovecot(location, url string, lacks conformance.Lacks) func(testing.TB) conformance.Target {
+	return func(t testing.TB) conformance.Target {
+		s := dovecot.Start(t, dovecot.Options{Location: location})
+		return conformance.Target{
+			Login: func() *imaptest.Client { return s.Login("alice") },
+			User:  "alice", Lacks: lacks,
+			Open:    func(t testing.TB) mailstore.Destination { return create(t, inDir(url, s.Dir), Options{}) },
+			Written: func() { s.Chown("home") },
+		}
+	}
+}
+
+func create(t testing.TB, url string, o Options) mailstore.Destination {
+	t.Helper()
+	d, err := OpenDestination(url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}

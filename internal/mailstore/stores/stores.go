@@ -31,6 +31,9 @@ type Options struct {
 	User string
 	// Users are those that are asked for, where the store itself lists none.
 	Users []string
+	// Offline says of a destination that its mail server is stopped, or the users
+	// locked out: then a Maildir's indexes may be put aside to keep UIDs.
+	Offline bool
 	// Password gives the password for a mail server; nil: there is none.
 	Password func() ([]byte, error)
 }
@@ -175,6 +178,7 @@ func OpenDestination(url string, o Options) (mailstore.Destination, error) {
 	case "maildir":
 		var mo maildir.Options
 		if mo, err = maildirOptions(rest, o); err == nil {
+			mo.Offline = o.Offline
 			d, err = maildir.Create(mo)
 		}
 	case "mbox":

@@ -86,12 +86,20 @@ func (s *targetSuite) box(name string) mailstore.Mailbox {
 	return mailstore.Mailbox{User: s.User, Name: name, UIDValidity: 1180000000, UIDNext: 100, Subscribed: name != "Plain"}
 }
 
+// below is a folder below another, where there may be such.
+func (s *targetSuite) below() string {
+	if s.Lacks.Steady {
+		return "Work" // an mbox cannot hold others, and programs differ about what can
+	}
+	return "Work/2024"
+}
+
 // delivers: what is added is what a client finds.
 func (s *targetSuite) delivers(t *testing.T) {
 	s.sent = map[string][]mailstore.Delivery{}
 	why := map[string]string{}
 	if r, ok := s.Open(t).(mailstore.Renumberer); ok {
-		for _, name := range []string{"INBOX", "Plain", "Work/2024"} {
+		for _, name := range []string{"INBOX", "Plain", s.below()} {
 			var err error
 			if why[name], err = r.Renumbers(ctx(t), s.User, s.box(name)); err != nil {
 				t.Fatal(err)
@@ -102,7 +110,7 @@ func (s *targetSuite) delivers(t *testing.T) {
 	}
 	given := map[chunk.ID]mailstore.UID{}
 	s.account(t, func(a mailstore.Account) {
-		for _, name := range []string{"INBOX", "Plain", "Work/2024"} {
+		for _, name := range []string{"INBOX", "Plain", s.below()} {
 			s.make(t, a, s.box(name))
 			for i := len(samples()) - 1; i >= 0; i-- { // in no order of UIDs
 				d := delivery(name, 3+2*i, samples()[i])
@@ -143,7 +151,7 @@ func (s *targetSuite) delivers(t *testing.T) {
 		}
 	}
 	if !s.Lacks.Subscriptions {
-		if got := c.Subscribed(); !slices.Contains(got, "Work/2024") || slices.Contains(got, "Plain") {
+		if got := c.Subscribed(); !slices.Contains(got, s.below()) || slices.Contains(got, "Plain") {
 			t.Errorf("subscribed to %q", got)
 		}
 	}
@@ -162,6 +170,9 @@ func (s *targetSuite) compare(t testing.TB, name string, sent []mailstore.Delive
 	t.Helper()
 	var want, got []string
 	for _, d := range sent {
+		if s.Lacks.Steady && bytes.Contains(d.LF, []byte("\nFrom ")) {
+			return // which programs quote in different ways
+		}
 		if s.Lacks.Steady && !bytes.HasSuffix(d.LF, []byte("\n")) {
 			d.LF = append(slices.Clone(d.LF), '\n') // an mbox has no other way to keep it
 		}
@@ -294,6 +305,9 @@ func (s *targetSuite) adds(t *testing.T) {
 // under these names or under others that are told.
 func (s *targetSuite) names(t *testing.T) {
 	list := []string{"Entwürfe", "日本語/子", "a b", "quo\"te", `back\slash`, "dot.dot", "tilde~", "100%", "st*r", "& Co", ".lead", "trail.", "inbox"}
+	if s.Lacks.Steady {
+		list = slices.DeleteFunc(list, func(name string) bool { return strings.Contains(name, "/") })
+	}
 	notes := s.account(t, func(a mailstore.Account) {
 		for i, name := range list {
 			s.make(t, a, s.box(name))
