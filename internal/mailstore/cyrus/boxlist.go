@@ -34,11 +34,14 @@ const (
 	typeLegacy  = "l"        // lies under its name
 )
 
+// maxBad bounds what is said of one mailboxes.db.
+const maxBad = 20
+
 // The same as bits of the number in older mailboxes.db.
 const oldMoving = 1 << 3
 
 // decodeList reads the mailboxes of users from mailboxes.db. bad names entries
-// that cannot be read.
+// that cannot be read, the first few.
 func (c *config) decodeList(db *cyrusdb.DB) (boxes []*box, bad []string) {
 	identities := hasIdentities(db)
 	byID := map[string]bool{}
@@ -63,7 +66,9 @@ func (c *config) decodeList(db *cyrusdb.DB) (boxes []*box, bad []string) {
 		}
 		e, ok := parseEntry(r.Value)
 		if !ok {
-			bad = append(bad, fmt.Sprintf("the entry of %q cannot be read", key))
+			if len(bad) < maxBad {
+				bad = append(bad, fmt.Sprintf("the entry of %q cannot be read", key))
+			}
 			continue
 		}
 		add(key, "", e)

@@ -40,11 +40,18 @@ type DB struct {
 	// Records are in the file's order of keys, each key once. Of a damaged file
 	// they are sorted by bytes, and may hold some that had been removed.
 	Records []Record
-	// Damage names what is wrong with the file, nothing for a whole one.
+	// Damage names what is wrong with the file, nothing for a whole one, and not
+	// all that is wrong with a bad one.
 	Damage []string
 }
 
+// maxDamage bounds what is said of one file.
+const maxDamage = 20
+
 func (d *DB) damaged(format string, a ...any) {
+	if len(d.Damage) == maxDamage {
+		return
+	}
 	d.Damage = append(d.Damage, fmt.Sprintf(format, a...))
 }
 
