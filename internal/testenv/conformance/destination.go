@@ -38,7 +38,7 @@ func Destination(t *testing.T, start func(t testing.TB) Target) {
 		name string
 		test func(*testing.T)
 	}{
-		{"delivers", suite.delivers}, {"delivers once", suite.once}, {"adds", suite.adds}, {"names", suite.names}, {"nasty", suite.nasty}, {"abandoned", suite.abandoned},
+		{"delivers", suite.delivers}, {"delivers once", suite.once}, {"adds", suite.adds}, {"names", suite.names}, {"nasty", suite.nasty}, {"abandoned", suite.abandoned}, {"living", suite.living},
 	} {
 		t.Run(part.name, part.test)
 	}
@@ -415,4 +415,55 @@ func (s *targetSuite) abandoned(t *testing.T) {
 			t.Errorf("%d copies", n)
 		}
 	})
+}
+
+// living: a restore into a folder that its user works in loses nothing of
+// either.
+func (s *targetSuite) living(t *testing.T) {
+	const many = 60
+	c := s.Login()
+	c.Create("Living")
+	c.Append("Living", "Subject: first\r\n\r\n", time.Time{})
+	busy := s.Login()
+	done := make(chan int)
+	stop := make(chan struct{})
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-stop:
+				done <- n
+				return
+			default:
+			}
+			busy.Append("Living", fmt.Sprintf("Subject: user %d\r\n\r\n", n), time.Time{}, "mine")
+			busy.Select("Living")
+			busy.Do(`STORE 1 FLAGS (%s)`, []string{`\Seen`, `\Flagged`}[n%2])
+			n++
+		}
+	}()
+	s.account(t, func(a mailstore.Account) {
+		s.make(t, a, s.box("Living"))
+		for i := range many {
+			d := delivery("Living", i+1, sample{body: fmt.Sprintf("Subject: restored %d\r\n\r\n", i), flags: []string{"old"}, date: time.Unix(1.2e9, 0)})
+			if _, err := a.Add(ctx(t), d); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	close(stop)
+	mine := <-done
+	found := map[string]int{}
+	for _, m := range c.Examine("Living").Messages {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(m.Body, "Subject: "), " ")
+		found[kind]++
+		want := map[string]string{"user": "mine", "restored": "old"}[kind]
+		if want != "" && !s.Lacks.Flags && !slices.Contains(m.Flags, want) {
+			t.Errorf("%s has the flags %q", short(m.Body), m.Flags)
+		}
+	}
+	if found["user"] != mine || found["restored"] != many {
+		t.Errorf("%d messages of the user's %d, and %d restored of %d", found["user"], mine, found["restored"], many)
+	}
 }
