@@ -47,6 +47,9 @@ func (f *fetcher) fetch(c *wire.Conn, b *batch, entries []*entry) (*wire.Pending
 			if e == nil || body.Kind != wire.String {
 				return nil // news of flags, or a body that is not there
 			}
+			if b.come += int64(len(body.Bytes)); !b.alone && b.come > 2*b.size+moreThanPromised {
+				return fmt.Errorf("the server promised %d messages of %d bytes, and sends more than %d", len(b.entries), b.size, b.come)
+			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			a.arrive(e, body.Bytes, nil)

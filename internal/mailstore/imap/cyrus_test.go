@@ -75,6 +75,24 @@ func TestCyrus(t *testing.T) {
 			t.Errorf("%d bodies, %d messages", len(again.bodies), len(again.messages["Work"]))
 		}
 	})
+	t.Run("half lost", func(t *testing.T) {
+		for uid := uint32(1); uid <= 10; uid += 2 {
+			if err := os.Remove(server.MessageFile("alice", "Entw&APw-rfe", uid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := pass(t, open(t, server.Port, Options{User: cyrus.Admin}), "alice", nil)
+		for _, m := range again.messages["Entwürfe"] {
+			err := again.failed["Entwürfe/"+m.Key]
+			if lost := m.UID%2 == 1; lost && (!errors.Is(err, mailstore.ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("Message %d no longer exists", m.UID))) || !lost && err != nil {
+				t.Errorf("UID %d: %v", m.UID, err)
+			}
+		}
+		if len(again.messages["Entwürfe"]) != 10 || len(again.failed) != 5 || len(again.problems) > 0 {
+			t.Errorf("%d messages, %d failures, problems %q", len(again.messages["Entwürfe"]), len(again.failed), again.problems)
+		}
+		server.LoginAs("alice", cyrus.Admin).Do("DELETE Entw&APw-rfe")
+	})
 	t.Run("damage", func(t *testing.T) {
 		lost := server.MessageFile("alice", "Work/2024", 4)
 		cut := server.MessageFile("alice", "Work/2024", 5)

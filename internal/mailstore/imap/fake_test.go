@@ -26,9 +26,15 @@ type fake struct {
 	// connection.
 	spoil func(c *fakeConn, verb, args string) bool
 
-	mu       sync.Mutex
-	logins   int
-	commands []string
+	mu     sync.Mutex
+	logins int
+}
+
+// spoils changes what the fake does wrong.
+func (f *fake) spoils(spoil func(c *fakeConn, verb, args string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spoil = spoil
 }
 
 type fakeBox struct {
@@ -122,9 +128,9 @@ func (f *fake) serve(c *fakeConn) {
 		}
 		c.tag = tag
 		f.mu.Lock()
-		f.commands = append(f.commands, verb+" "+args)
+		spoil := f.spoil
 		f.mu.Unlock()
-		if f.spoil == nil || !f.spoil(c, verb, args) {
+		if spoil == nil || !spoil(c, verb, args) {
 			c.answer(verb, args)
 		}
 	}

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"salvor/internal/mailstore/imap/wire"
@@ -11,11 +12,11 @@ import (
 // while one arrives, the next is asked for already. It runs as long as there is
 // something to fetch and room for it.
 type fetcher struct {
-	s   *Source
-	one *session
-	// Whoever runs has these:
-	link   link
-	barren int // connections that have ended since a batch was finished
+	s    *Source
+	one  *session
+	mu   sync.Mutex // held by the goroutine that fetches, over:
+	link link
+	mute int // connections on which the server hung since a batch was finished
 
 	// Under ahead's mu:
 	urgent  []*entry // somebody waits for them
@@ -28,12 +29,15 @@ const (
 	batchBytes    = 2 << 20
 	batchMessages = 200
 	batchesAhead  = 2
+	// moreThanPromised is how much more than twice the promised bytes a batch may
+	// bring: memory is reckoned by promises.
+	moreThanPromised = 8 << 20
 	// maxTries is how many connections may end while a message was the next to
 	// come, before it is given up.
 	maxTries = 3
-	// maxBarren is how many connections in a row may end before the server is
-	// taken for one that cannot be reached.
-	maxBarren = 2 * maxTries
+	// maxMute is on how many connections in a row the server may hang before it
+	// is taken for one that cannot be reached: each of them costs minutes.
+	maxMute = 4
 )
 
 // A batch is what one command fetches, all of one mailbox. A message over which
@@ -41,7 +45,8 @@ const (
 type batch struct {
 	entries []*entry
 	uids    map[uint32]*entry
-	size    int64
+	size    int64 // as promised
+	come    int64 // bytes that have arrived
 	alone   bool
 	limit   int64 // of a literal
 	pending *wire.Pending
@@ -59,6 +64,8 @@ func (f *fetcher) start() {
 	go func() {
 		defer f.s.working.Done()
 		defer f.s.letGo(f.one)
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		for b := f.next(nil); b != nil; b = f.next(nil) {
 			f.stream(b)
 		}
@@ -178,7 +185,7 @@ func (f *fetcher) stream(b *batch) {
 			return
 		}
 		flying = flying[1:]
-		f.barren = 0
+		f.mute = 0
 		f.s.down.over()
 	}
 }
@@ -209,8 +216,11 @@ func (f *fetcher) fail(b *batch, err error) {
 // is suspected to be the reason, all go back to the beginning of the line.
 func (f *fetcher) broken(flying []*batch, err error) {
 	f.link.drop()
-	if f.barren++; f.barren >= maxBarren {
-		f.barren = 0
+	if silent(err) {
+		f.mute++
+	}
+	if f.mute >= maxMute {
+		f.mute = 0
 		f.s.down.begin(time.Now(), err)
 		for _, b := range flying {
 			f.fail(b, err)

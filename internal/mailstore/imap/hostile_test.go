@@ -307,6 +307,56 @@ func TestNobodyOpens(t *testing.T) {
 	_ = before
 }
 
+// Sizes that a server promises too small do not let bodies fill the memory.
+func TestPromisesTooLittle(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, mailbox("INBOX", 40))
+	f.spoils(func(c *fakeConn, verb, args string) bool {
+		if verb != "UID FETCH" || !strings.Contains(args, "BODY") {
+			return false
+		}
+		for uid := uint32(1); uid <= c.box.top; uid++ {
+			if c.within(args, uid) {
+				c.fetch(uid, args, strings.Repeat("x", 900_000))
+			}
+		}
+		c.ok()
+		return true
+	})
+	src := f.source(Options{})
+	box, all := listed(t, src, "INBOX")
+	for _, m := range all {
+		src.Prefetch(box, m)
+	}
+	time.Sleep(300 * time.Millisecond)
+	src.ahead.mu.Lock()
+	held := 0
+	for _, e := range src.ahead.asked {
+		held += len(e.body)
+	}
+	src.ahead.mu.Unlock()
+	if held > 30*900_000 {
+		t.Errorf("%d bytes are held for messages of %d", held, all[0].Size)
+	}
+	for _, m := range all[:3] {
+		if body, err := read(t.Context(), src, box, m); err != nil || len(body) != 900_000 {
+			t.Errorf("UID %d: %d bytes, %v", m.UID, len(body), err)
+		}
+	}
+}
+
+// A server that hangs over bodies is given up for a while, not for each of them.
+func TestHangsOverBodies(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, mailbox("INBOX", 400))
+	f.spoils(func(_ *fakeConn, verb, args string) bool { return verb == "UID FETCH" && strings.Contains(args, "BODY") })
+	start := time.Now()
+	got := pass(t, f.source(Options{ReadTimeout: 200 * time.Millisecond}), "alice", nil)
+	if took := time.Since(start); len(got.failed) != 400 || took > 5*time.Second {
+		t.Errorf("%d failures in %v", len(got.failed), took)
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, mailbox("INBOX", 100))

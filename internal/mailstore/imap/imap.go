@@ -321,7 +321,7 @@ func administered(ctx context.Context, c *wire.Conn) (names []string, err error)
 // maxUsers and maxMailboxes bound what a server may list.
 const (
 	maxUsers     = 10_000_000
-	maxMailboxes = 1_000_000
+	maxMailboxes = 250_000
 )
 
 // problem makes an error one that costs only the user or mailbox, unless it is

@@ -53,7 +53,7 @@ func (l *link) do(ctx context.Context, f func(*wire.Conn) error) error {
 			return err
 		}
 		l.drop()
-		if ctx.Err() != nil || try >= l.s.o.patience.tries || tooLarge(err) || silent(err) && try > 1 {
+		if ctx.Err() != nil || try >= l.s.o.patience.tries || hopeless(err) || silent(err) && try > 1 {
 			return err
 		}
 		if err := l.s.pause(ctx, try); err != nil {
@@ -61,6 +61,10 @@ func (l *link) do(ctx context.Context, f func(*wire.Conn) error) error {
 		}
 	}
 }
+
+// hopeless tells whether the connection ended because of what the server sent,
+// and would again.
+func hopeless(err error) bool { return tooLarge(err) || errors.Is(err, errManyMailboxes) }
 
 func tooLarge(err error) bool {
 	var t *wire.TooLarge
@@ -94,6 +98,9 @@ func (l *link) connect(ctx context.Context) (*wire.Conn, error) {
 		return l.conn, nil
 	}
 	l.drop()
+	if l.s.ctx.Err() != nil {
+		return nil, errClosed
+	}
 	if l.refused != nil {
 		return nil, l.refused
 	}
@@ -113,8 +120,11 @@ func (l *link) connect(ctx context.Context) (*wire.Conn, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if try >= l.s.o.patience.tries {
-			l.s.down.begin(time.Now(), err)
+		if try >= l.s.o.patience.tries || silent(err) && try > 1 {
+			var unreachable *wire.DialError
+			if errors.As(err, &unreachable) || silent(err) {
+				l.s.down.begin(time.Now(), err)
+			}
 			return nil, err
 		}
 		if err := l.s.pause(ctx, try); err != nil {

@@ -77,6 +77,8 @@ func (one *session) list(ctx context.Context, c *wire.Conn) ([]*found, []*mailst
 	return boxes, append(problems, more...), err
 }
 
+var errManyMailboxes = fmt.Errorf("the server lists more than %d mailboxes", maxMailboxes)
+
 var specialUses = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Important`, `\Junk`, `\Sent`, `\Trash`}
 
 func (one *session) listNames(ctx context.Context, c *wire.Conn, table *names) (boxes []*found, problems []*mailstore.Problem, err error) {
@@ -93,7 +95,7 @@ func (one *session) listNames(ctx context.Context, c *wire.Conn, table *names) (
 			return nil
 		}
 		if len(boxes) >= maxMailboxes {
-			return fmt.Errorf("more than %d mailboxes", maxMailboxes)
+			return errManyMailboxes
 		}
 		seen[l.Name] = true
 		f := &found{box: mailstore.Mailbox{User: one.user, Name: name, Subscribed: l.Has(`\Subscribed`)}, onWire: l.Name}

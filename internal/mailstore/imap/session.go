@@ -90,6 +90,8 @@ func (one *session) close() {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	one.lister.close()
+	one.fetcher.mu.Lock()
+	defer one.fetcher.mu.Unlock()
 	one.fetcher.link.close()
 }
 
