@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"salvor/internal/mailstore/imap/wire"
 	"salvor/internal/testenv/dovecot"
 )
 
@@ -29,6 +30,12 @@ func BenchmarkFirstPass(b *testing.B) {
 		}
 		b.ReportMetric(float64(messages*b.N)/time.Since(start).Seconds(), "messages/s")
 	})
+	b.Run("bare", func(b *testing.B) { // what the server can give: no listing, nothing kept
+		b.SetBytes(bytes)
+		for range b.N {
+			bare(b, src)
+		}
+	})
 	b.Run("unchanged", func(b *testing.B) {
 		tokens := pass(b, src, "alice", nil).tokens()
 		for b.Loop() {
@@ -37,6 +44,31 @@ func BenchmarkFirstPass(b *testing.B) {
 			}
 		}
 	})
+}
+
+// bare fetches all bodies with one command for each folder, and drops them.
+func bare(b *testing.B, src *Source) {
+	c, err := src.login(b.Context(), "alice")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	n := 0
+	for _, box := range []string{"INBOX", "Work"} {
+		if _, err := c.Examine(b.Context(), box); err != nil {
+			b.Fatal(err)
+		}
+		p, err := c.Fetch(b.Context(), wire.FetchQuery{UIDs: "1:*", Items: "BODY.PEEK[]", Yield: func(*wire.Fetched) error { n++; return nil }})
+		if err == nil {
+			_, err = p.Wait(b.Context())
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	if n != 5000 {
+		b.Fatalf("%d bodies", n)
+	}
 }
 
 // fill puts letters of 1 to 30 KB into a Maildir.

@@ -349,7 +349,9 @@ func TestPromisesTooLittle(t *testing.T) {
 func TestHangsOverBodies(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, mailbox("INBOX", 400))
-	f.spoils(func(_ *fakeConn, verb, args string) bool { return verb == "UID FETCH" && strings.Contains(args, "BODY") })
+	f.spoils(func(_ *fakeConn, verb, args string) bool {
+		return verb == "UID FETCH" && strings.Contains(args, "BODY")
+	})
 	start := time.Now()
 	got := pass(t, f.source(Options{ReadTimeout: 200 * time.Millisecond}), "alice", nil)
 	if took := time.Since(start); len(got.failed) != 400 || took > 5*time.Second {

@@ -135,6 +135,7 @@ func (c *Conn) Start(ctx context.Context, cmd *Command) (*Pending, error) {
 			}
 		}
 		c.fail(err)
+		<-c.silent
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}

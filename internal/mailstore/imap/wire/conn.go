@@ -25,9 +25,10 @@ type Conn struct {
 	tags       int
 	err        error // why the connection is over
 	bye        string
-	stray      int   // answers that nobody took since a command ended
-	strayBytes int64 // and their text
-	done       chan struct{}
+	stray      int           // answers that nobody took since a command ended
+	strayBytes int64         // and their text
+	done       chan struct{} // closed when it is over
+	silent     chan struct{} // closed when no Handle will be called any more
 }
 
 // Answers that no command takes, between the ends of two commands. Many are
@@ -78,6 +79,7 @@ func (c *Conn) fail(err error) {
 }
 
 func (c *Conn) readLoop() {
+	defer close(c.silent)
 	for {
 		r, err := c.readResponse()
 		if err == nil {
@@ -217,8 +219,11 @@ func (p *Pending) Wait(ctx context.Context) (*Response, error) {
 	case <-ctx.Done():
 		p.c.fail(context.Cause(ctx))
 		<-p.done
-		if p.resp == nil {
-			return nil, context.Cause(ctx)
+	}
+	if p.resp == nil {
+		<-p.c.silent // what Handle writes is the caller's from now on
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
 		}
 	}
 	return p.resp, p.err

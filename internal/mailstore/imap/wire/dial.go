@@ -76,7 +76,7 @@ func open(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	}
 	timed := &timedConn{Conn: nc, idle: o.idle()}
 	timed.busy(true)
-	c := &Conn{o: o, timed: timed, nc: timed, caps: Caps{}, done: make(chan struct{})}
+	c := &Conn{o: o, timed: timed, nc: timed, caps: Caps{}, done: make(chan struct{}), silent: make(chan struct{})}
 	if o.Security == TLS {
 		if err := c.handshake(ctx); err != nil {
 			return nil, err
