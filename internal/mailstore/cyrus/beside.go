@@ -19,13 +19,8 @@ import (
 const maxQuota = 64 << 10
 
 // userDatabase reads a user's file of a kind; nil where there is none.
-func (s *Source) userDatabase(a *account, kind string) (*cyrusdb.DB, string, error) {
+func (s *Source) userDatabase(conf *os.Root, a *account, kind string) (*cyrusdb.DB, string, error) {
 	inbox := a.inbox()
-	conf, err := os.OpenRoot(s.c.dir)
-	if err != nil {
-		return nil, s.c.dir, err
-	}
-	defer conf.Close()
 	id := ""
 	if inbox.folder == folder.Inbox {
 		id = inbox.id
@@ -41,8 +36,8 @@ func (s *Source) userDatabase(a *account, kind string) (*cyrusdb.DB, string, err
 
 // subscriptions gives the user's own mailboxes that are subscribed, by name. Of
 // a damaged file those that can be read.
-func (s *Source) subscriptions(a *account) (subs map[string]bool, path string, err error) {
-	db, path, err := s.userDatabase(a, "sub")
+func (s *Source) subscriptions(conf *os.Root, a *account) (subs map[string]bool, path string, err error) {
+	db, path, err := s.userDatabase(conf, a, "sub")
 	if err != nil || db == nil {
 		return nil, path, err
 	}

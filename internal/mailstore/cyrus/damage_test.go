@@ -3,7 +3,9 @@ package cyrus
 import (
 	"bytes"
 	"crypto/sha1"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io/fs"
 	"maps"
 	"os"
@@ -313,4 +315,21 @@ func TestLostPartition(t *testing.T) {
 	if _, err := Open(Options{ConfigFile: s.ConfigFile() + ".no"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a configuration: %v", err)
 	}
+}
+
+// grow makes an index of many records out of one of a few.
+func grow(b []byte, records int) []byte {
+	const header, size = 160, 112
+	seal := func(b []byte) { binary.BigEndian.PutUint32(b[len(b)-4:], crc32.ChecksumIEEE(b[:len(b)-4])) }
+	out := bytes.Clone(b[:header])
+	binary.BigEndian.PutUint32(out[20:], uint32(records))
+	binary.BigEndian.PutUint32(out[28:], uint32(records))
+	seal(out)
+	for i := range records {
+		r := bytes.Clone(b[header+i%25*size:][:size])
+		binary.BigEndian.PutUint32(r, uint32(i+1))
+		seal(r)
+		out = append(out, r...)
+	}
+	return out
 }

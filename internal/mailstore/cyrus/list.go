@@ -24,26 +24,35 @@ type list struct {
 
 // An account is one user's mailboxes.
 type account struct {
-	name  string
-	boxes []*box // INBOX first, then by name
+	name     string
+	boxes    []*box // INBOX first, then by name
+	byFolder map[string]*box
+	byID     map[string]*box
+}
+
+// sort puts the mailboxes in order, each name once.
+func (a *account) sort() {
+	slices.SortStableFunc(a.boxes, inboxFirst)
+	a.boxes = slices.CompactFunc(a.boxes, func(x, y *box) bool { return x.folder == y.folder })
+	a.byFolder, a.byID = make(map[string]*box, len(a.boxes)), make(map[string]*box, len(a.boxes))
+	for _, b := range a.boxes {
+		a.byFolder[b.folder] = b
+		if b.id != "" {
+			a.byID[b.id] = b
+		}
+	}
 }
 
 // inbox is the user's INBOX, or the first mailbox where that is missing.
 func (a *account) inbox() *box { return a.boxes[0] }
 
-// find gives a mailbox by its identity, else by its name; nil for none.
+// find gives a mailbox by its name, unless that is another one's meanwhile, or
+// by its identity; nil for none.
 func (a *account) find(id, name string) *box {
-	for _, b := range a.boxes {
-		if id != "" && b.id == id {
-			return b
-		}
+	if b := a.byFolder[name]; b != nil && (id == "" || b.id == "" || b.id == id) {
+		return b
 	}
-	for _, b := range a.boxes {
-		if b.folder == name && (id == "" || b.id == "" || b.id == id) {
-			return b
-		}
-	}
-	return nil
+	return a.byID[id]
 }
 
 // mailboxesDB is where mailboxes.db is.
@@ -120,8 +129,7 @@ func (s *Source) makeList(ctx context.Context) (*list, error) {
 		a.boxes = append(a.boxes, b)
 	}
 	for _, a := range l.accounts {
-		slices.SortFunc(a.boxes, inboxFirst)
-		a.boxes = slices.CompactFunc(a.boxes, func(x, y *box) bool { return x.folder == y.folder })
+		a.sort()
 	}
 	for _, p := range s.c.places() {
 		if p.err != nil {

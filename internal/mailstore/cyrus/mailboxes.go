@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"salvor/internal/mailstore"
-	"salvor/internal/mailstore/folder"
 )
 
 // Mailboxes lists a user's mailboxes. One whose index cannot be relied on is
@@ -24,13 +23,13 @@ func (s *Source) Mailboxes(ctx context.Context, user mailstore.User, yield func(
 	l := boxLister{s: s, a: a}
 	conf, err := os.OpenRoot(s.c.dir)
 	if err != nil {
-		l.problem("", s.c.dir, err)
+		l.problem("", s.c.dir, fmt.Errorf("subscriptions and quotas are unknown: %w", err))
 	} else {
 		defer conf.Close()
-	}
-	var path string
-	if l.subs, path, err = s.subscriptions(a); err != nil {
-		l.problem("", path, fmt.Errorf("read the subscriptions: %w", err))
+		var path string
+		if l.subs, path, err = s.subscriptions(conf, a); err != nil {
+			l.problem("", path, fmt.Errorf("read the subscriptions: %w", err))
+		}
 	}
 	l.uses, _, _ = s.specialUses() // what is wrong with these, Users has said
 	for _, b := range a.boxes {
@@ -63,9 +62,6 @@ func (l *boxLister) mailbox(conf *os.Root, b *box) mailstore.Mailbox {
 	m := mailstore.Mailbox{
 		User: l.a.name, Name: b.folder, ObjectID: k.identity(b), SpecialUse: b.useOf(l.uses), Subscribed: l.subs[b.folder],
 		ACL: k.rights(b), Lost: k.lost, UIDValidity: b.validity,
-	}
-	if folder.Inbox == b.folder { // INBOX has no other use
-		m.SpecialUse = ""
 	}
 	if k.raw != nil {
 		m.UIDValidity = b.uidValidity(&k.header)

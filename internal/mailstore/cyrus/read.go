@@ -103,8 +103,9 @@ func (s *Source) stillListed(ctx context.Context, b *box, box mailstore.Mailbox,
 	var listed bool
 	var err error
 	settle(func() bool {
-		listed, err = s.c.lookup(b, uid)
-		return err == nil || errors.Is(err, fs.ErrNotExist)
+		var id fileID
+		listed, id, err = s.c.lookup(b, uid)
+		return err == nil || id.quiet()
 	})
 	if !errors.Is(err, fs.ErrNotExist) {
 		return listed, err
@@ -119,14 +120,17 @@ func (s *Source) stillListed(ctx context.Context, b *box, box mailstore.Mailbox,
 	return false, err
 }
 
-func (c *config) lookup(b *box, uid uint32) (bool, error) {
+func (c *config) lookup(b *box, uid uint32) (listed bool, id fileID, err error) {
 	f, _, err := c.openIndex(b)
 	if err != nil {
-		return false, err
+		return false, id, err
 	}
 	defer f.Close()
+	if id, err = identify(f); err != nil {
+		return false, id, err
+	}
 	r, found, err := index.Lookup(f, uid)
-	return found && r.System&(index.Expunged|index.Unlinked) == 0, err
+	return found && r.System&(index.Expunged|index.Unlinked) == 0, id, err
 }
 
 // A reader reads one message; an error of the disk names the file.

@@ -1,6 +1,7 @@
 package cyrus
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,13 @@ type seenState struct {
 // seenState reads the user's seen.db. Without one nothing has been seen.
 func (s *Source) seenState(a *account) *seenState {
 	st := &seenState{records: map[string]string{}}
-	db, path, err := s.userDatabase(a, "seen")
+	conf, err := os.OpenRoot(s.c.dir)
+	if err != nil {
+		st.path, st.err = s.c.dir, err
+		return st
+	}
+	defer conf.Close()
+	db, path, err := s.userDatabase(conf, a, "seen")
 	st.path, st.err = path, err
 	if db == nil || err != nil {
 		return st

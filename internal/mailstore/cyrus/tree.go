@@ -51,7 +51,16 @@ func (c *config) scan(ctx context.Context) (*tree, error) {
 	return t, ctx.Err()
 }
 
+// maxTreeProblems bounds what is said of the partitions.
+const maxTreeProblems = 1000
+
 func (t *tree) problem(path string, err error) {
+	if len(t.problems) == maxTreeProblems {
+		err = errors.New("more is wrong than is said here")
+	}
+	if len(t.problems) > maxTreeProblems {
+		return
+	}
 	t.problems = append(t.problems, &mailstore.Problem{Path: path, Err: err})
 }
 
