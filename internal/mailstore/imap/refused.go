@@ -1,0 +1,140 @@
+package imap
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"salvor/chunk"
+	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/imap/cyrussync"
+	"salvor/internal/mailstore/imap/wire"
+)
+
+// isFull tells whether a refusal is that of a quota. Cyrus has no code for it.
+func isFull(r *wire.Refused) bool {
+	return r.Code == "OVERQUOTA" || strings.Contains(strings.ToLower(r.Text), "over quota") || strings.Contains(strings.ToLower(r.Text), "quota exceeded")
+}
+
+// isAboutAll tells refusals that are no message's fault.
+func isAboutAll(r *wire.Refused) bool {
+	switch r.Code {
+	case "UNAVAILABLE", "SERVERBUG", "INUSE", "NOPERM", "AUTHORIZATIONFAILED", "CONTACTADMIN", "EXPIRED", "PRIVACYREQUIRED", "TRYCREATE", "NONEXISTENT":
+		return true
+	}
+	text := strings.ToLower(r.Text)
+	return strings.Contains(text, "permission denied") || strings.Contains(text, "i/o error") || strings.Contains(text, "internal error")
+}
+
+// refused decides what becomes of a message that the server does not take.
+func (a *account) refused(ctx context.Context, p *parcel, r *wire.Refused) (mailstore.UID, error) {
+	why := r.Text
+	if why == "" {
+		why = r.Error()
+	}
+	switch {
+	case isFull(r):
+		a.full = why
+		return 0, &mailstore.Refusal{Why: why, Full: true}
+	case isAboutAll(r):
+		return 0, r
+	case a.admin == nil:
+		return 0, &mailstore.Refusal{Why: why}
+	}
+	if err := a.replicate(ctx, p); err != nil {
+		return 0, fmt.Errorf("%w (over replication, as APPEND was refused: %s)", err, why)
+	}
+	a.note(p.b.name, false, "Cyrus refuses some messages from IMAP clients (%s); they were put in over its replication verbs, unchanged", why)
+	return 0, nil
+}
+
+// replicate appends a message over the replication verbs, which take any bytes.
+func (a *account) replicate(ctx context.Context, p *parcel) error {
+	name := a.admin.internal(strings.TrimPrefix(p.b.onWire, a.table.prefix))
+	if _, ok := a.admin.infos[name]; !ok {
+		if err := a.admin.refresh(ctx); err != nil {
+			return err
+		}
+	}
+	info, ok := a.admin.infos[name]
+	if !ok || !isPartition(info.Partition) {
+		return fmt.Errorf("the server does not tell where %q is", name)
+	}
+	_, sum, size := chunk.WireSums(p.wire)
+	date, _ := clampDate(p.d.InternalDate, 0)
+	record := cyrussync.Record{UID: 1, Flags: append(p.system[:len(p.system):len(p.system)], p.keywords...), Date: uint32(date.Unix()), Size: uint32(size), GUID: sum}
+	err := a.admin.send(ctx, "SYNCAPPLY", func(w io.Writer) error {
+		_, err := w.Write(append(cyrussync.AppendFile([]byte(cyrussync.MessagesHead), info.Partition, sum, p.wire), cyrussync.MessagesEnd...))
+		return err
+	})
+	if err == nil {
+		err = a.admin.send(ctx, "SYNCRESTORE", func(w io.Writer) error {
+			return cyrussync.WriteRestore(w, name, record, time.Now().Unix())
+		})
+	}
+	if wire.IsBroken(err) {
+		a.stage.lose(err)
+		a.admin.link.drop()
+		if uid, there, e := a.hasArrived(ctx, p); e == nil && there {
+			p.arrived(uid)
+			return nil
+		}
+		return err
+	}
+	if err == nil {
+		p.arrived(0)
+	}
+	return err
+}
+
+// isPartition tells whether a name can be one of a Cyrus partition.
+func isPartition(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
+}
+
+// changedForm is what Dovecot makes of a message: it stores 0x80 for NUL.
+func changedForm(wire []byte) (chunk.ID, int64) {
+	id, _, size := chunk.WireSums(bytes.ReplaceAll(wire, []byte{0}, []byte{0x80}))
+	return id, size
+}
+
+// changedIsThere tells whether the mailbox holds a copy of the message, in the
+// form in which the server stores it, that no other record has claimed.
+func (a *account) changedIsThere(ctx context.Context, p *parcel) (bool, error) {
+	if p.b.created {
+		return false, nil
+	}
+	k, err := a.contents(ctx, p.b.onWire)
+	if err != nil {
+		return false, err
+	}
+	id, size := changedForm(p.wire)
+	n, err := a.copies(ctx, k, mailstore.Wanted{Content: id, Size: size})
+	if err != nil || n <= p.b.changed[id] {
+		return false, err
+	}
+	if p.b.changed == nil {
+		p.b.changed = map[chunk.ID]int{}
+	}
+	p.b.changed[id]++
+	return true, nil
+}
+
+// tellChange looks what the server has made of a message with NULs.
+func (a *account) tellChange(ctx context.Context, p *parcel, uid uint32) error {
+	same := false
+	if uid != 0 {
+		a.link.box = "" // the message is newer than the mailbox as it was opened
+		err := a.fetchBodies(ctx, p.b.onWire, wire.SetOf(uid), func(_ uint32, id chunk.ID) { same = id == p.d.Content })
+		if err != nil {
+			return err
+		}
+	}
+	if !same {
+		a.note(p.b.name, true, "the server has changed some messages: it stores 0x80 where they have NUL")
+	}
+	return nil
+}
