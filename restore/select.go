@@ -20,7 +20,7 @@ type selection struct {
 	// boxes holds for each folder name the mailbox whose properties count: one
 	// that existed at the time asked for, else the last one of that name.
 	boxes map[string]*catalog.Mailbox
-	order []string        // names of boxes as the catalog lists them
+	order []string        // names of boxes, INBOX first, else as the catalog lists them
 	unmet map[uint32]bool // UIDs asked for and not met yet
 }
 
@@ -45,6 +45,18 @@ func (r *run) choose(ctx context.Context) (*selection, error) {
 	if err := s.resolve(); err != nil {
 		return nil, err
 	}
+	// A server makes a user's account by making INBOX.
+	slices.SortStableFunc(s.order, func(a, b string) int {
+		switch {
+		case a == b:
+			return 0
+		case a == inbox:
+			return -1
+		case b == inbox:
+			return 1
+		}
+		return 0
+	})
 	for _, uid := range s.query.UIDs {
 		s.unmet[uid] = true
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"sort"
 	"strings"
@@ -82,6 +83,9 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	}
 	if o.Destination, err = stores.OpenDestination(o.To, to); err != nil {
 		return storeError(err)
+	}
+	if closer, ok := o.Destination.(io.Closer); ok {
+		defer closer.Close() // accounts, which hold what was written, are closed by the restore
 	}
 	if o.RefusedTo != "" {
 		if o.Refused, err = stores.OpenDestination(o.RefusedTo, a.storeOptions(user, nil)); err != nil {

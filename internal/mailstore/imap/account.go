@@ -123,6 +123,12 @@ func (a *account) open(ctx context.Context, m mailstore.Mailbox) (*box, error) {
 	if err != nil {
 		return b, err
 	}
+	// INBOX is always there; one that nobody has used counts as new.
+	if b.onWire == folder.Inbox && k.next <= 1 {
+		if err := a.furnish(ctx, b); err != nil {
+			return b, err
+		}
+	}
 	b.next = k.next
 	if k.ghosts > 0 {
 		a.note(m.Name, false, "the server lists %d messages there without content; good copies of them are put beside", k.ghosts)

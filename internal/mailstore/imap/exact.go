@@ -125,6 +125,14 @@ func (a *account) choosePartition(ctx context.Context, b *box) error {
 	if b.exact.partition != "" {
 		return nil
 	}
+	if b.name != folder.Inbox { // nobody asked for INBOX first, so it has no UIDs to keep
+		if err := a.admin.createInbox(ctx); err != nil {
+			return err
+		}
+		a.there[folder.Inbox] = true
+		b.exact.partition = a.admin.infos[a.admin.inbox()].Partition
+		return nil
+	}
 	b.exact.partition = "default"
 	m := a.mailboxOf(b)
 	m.Records, m.LastUID = nil, 0

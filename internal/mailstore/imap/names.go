@@ -28,6 +28,11 @@ func namesOf(n wire.Namespaces, separator string) names {
 	if len(n.Personal) == 1 { // with several, the prefixes tell them apart
 		out.prefix = n.Personal[0].Prefix
 	}
+	// Cyrus knows no personal namespace of a user who has no mailbox yet. Where
+	// others' begins with "user", one's own is to be below INBOX.
+	if len(n.Personal) == 0 && len(n.Others) == 1 && n.Others[0].Prefix == "user"+separator {
+		out.prefix = folder.Inbox + separator
+	}
 	for _, f := range append(n.Others, n.Shared...) {
 		if f.Prefix != "" {
 			out.foreign = append(out.foreign, f.Prefix)

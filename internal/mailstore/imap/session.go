@@ -123,11 +123,7 @@ func askNames(ctx context.Context, c *wire.Conn) (*names, error) {
 	}
 	separator := ""
 	if len(spaces.Personal) == 0 {
-		// The empty pattern asks for the separator (RFC 9051, section 6.3.9.8).
-		err = c.List(ctx, "", "", func(l wire.Listed) error {
-			separator = l.Separator
-			return nil
-		})
+		separator, err = c.Separator(ctx)
 	}
 	n := namesOf(spaces, separator)
 	return &n, err

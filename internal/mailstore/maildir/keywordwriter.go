@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
+	"time"
 
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/deliver"
@@ -39,7 +41,27 @@ func (w *writer) writeKeywords(b *box) (commit func() error, err error) {
 			fmt.Fprintf(&text, "%d %s\n", i, s)
 		}
 	}
-	return w.owner.Replace(root, name, []byte(text.String()))
+	return w.newer(root, name, []byte(text.String()))
+}
+
+// newer replaces a file so that its time is another second than before: a
+// Dovecot that has it open sees by that that it has changed, and would name
+// keywords unknown-1 and so on if it did not.
+func (w *writer) newer(root *os.Root, name string, body []byte) (commit func() error, err error) {
+	when := time.Now()
+	if info, err := root.Stat(name); err == nil && !info.ModTime().Truncate(time.Second).Before(when.Truncate(time.Second)) {
+		when = info.ModTime().Truncate(time.Second).Add(time.Second)
+	}
+	rename, err := w.owner.Replace(root, name, body)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := rename(); err != nil {
+			return err
+		}
+		return root.Chtimes(name, when, when)
+	}, nil
 }
 
 // letters gives the letters of flags and keywords. What has none is noted once

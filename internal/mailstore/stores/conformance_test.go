@@ -108,6 +108,8 @@ func TestDestinations(t *testing.T) {
 	}{
 		{"maildir", toDovecot("maildir:~/Maildir", "maildir:@DIR@/home/%u/Maildir", conformance.Lacks{NULs: true})},
 		{"maildir fs", toDovecot("maildir:~/Maildir:LAYOUT=fs", "maildir:@DIR@/home/%u/Maildir:LAYOUT=fs", conformance.Lacks{NULs: true})},
+		{"imap dovecot", overIMAP(conformance.Lacks{}, false)},
+		{"imap cyrus", overIMAP(conformance.Lacks{}, true)},
 		{"mbox", toDovecot("mbox:~/mail:INBOX=~/mail/INBOX", "mbox:@DIR@/home/%u/mail", conformance.Lacks{Flags: true, Steady: true, Subscriptions: true})},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
@@ -127,6 +129,24 @@ func toDovecot(location, url string, lacks conformance.Lacks) func(testing.TB) c
 			Open:    func(t testing.TB) mailstore.Destination { return create(t, inDir(url, s.Dir), Options{}) },
 			Written: func() { s.Chown("home") },
 		}
+	}
+}
+
+// overIMAP gives alice's place on a server of her own, to be written by an
+// administrator over IMAP.
+func overIMAP(lacks conformance.Lacks, onCyrus bool) func(testing.TB) conformance.Target {
+	return func(t testing.TB) conformance.Target {
+		target := conformance.Target{User: "alice", Lacks: lacks}
+		var url string
+		if onCyrus {
+			s := cyrus.Start(t, cyrus.Options{})
+			url, target.Login = "imap://admin@"+s.Addr(), func() *imaptest.Client { return s.Login("alice") }
+		} else {
+			s := dovecot.Start(t, dovecot.Options{Masters: []string{"backup"}, Config: conformance.SpecialUse})
+			url, target.Login = "imap://backup@"+s.Addr(), func() *imaptest.Client { return s.Login("alice") }
+		}
+		target.Open = func(t testing.TB) mailstore.Destination { return create(t, url, Options{Password: password("secret")}) }
+		return target
 	}
 }
 

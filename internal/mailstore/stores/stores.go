@@ -146,6 +146,18 @@ func openIMAP(url string, o Options) (mailstore.Source, error) {
 	return s, nil
 }
 
+func createIMAP(url string, o Options) (mailstore.Destination, error) {
+	io, err := imapOptions(url, o)
+	if err != nil {
+		return nil, imapError(url, err)
+	}
+	d, err := imap.Create(io)
+	if err != nil {
+		return nil, fmt.Errorf("mail store %q: %w", url, err)
+	}
+	return d, nil
+}
+
 // imapError shows the URL only where it holds no secret.
 func imapError(url string, err error) error {
 	if errors.Is(err, errSecret) || errors.Is(err, errNoURL) {
@@ -186,6 +198,12 @@ func OpenDestination(url string, o Options) (mailstore.Destination, error) {
 		if mo, err = mboxOptions(rest, o); err == nil {
 			d, err = mbox.Create(mo)
 		}
+	case "imap", "imaps":
+		return createIMAP(url, o)
+	case "cyrus":
+		return nil, &urlError{url, "restore to the running server: imaps://ADMIN@HOST keeps UIDs there", errors.New("cyrus: is a source only")}
+	case "sdbox", "mdbox":
+		return nil, &urlError{url, "restore to the running server (imaps://ADMIN@HOST) or into a Maildir", fmt.Errorf("%s: is a source only", scheme)}
 	case "eml":
 		var root *userpath.Template
 		if root, err = userpath.Parse(rest); err == nil {

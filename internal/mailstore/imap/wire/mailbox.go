@@ -43,6 +43,17 @@ func (c *Conn) List(ctx context.Context, reference, pattern string, yield func(L
 	return c.list(ctx, cmd, yield)
 }
 
+// Separator asks what stands between levels of names; "" for nothing. It is the
+// empty pattern of RFC 9051, section 6.3.9.8, which Cyrus knows only without
+// RETURN.
+func (c *Conn) Separator(ctx context.Context) (separator string, err error) {
+	err = c.list(ctx, NewCommand("LIST").String("").String(""), func(l Listed) error {
+		separator = l.Separator
+		return nil
+	})
+	return separator, err
+}
+
 // Subscribed lists the subscribed mailboxes (LSUB).
 func (c *Conn) Subscribed(ctx context.Context, reference, pattern string, yield func(Listed) error) error {
 	return c.list(ctx, NewCommand("LSUB").String(reference).String(pattern), yield)
