@@ -2,6 +2,8 @@ package cyrus
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,14 +15,12 @@ import (
 // A box is a user's mailbox as mailboxes.db, or a directory found in a
 // partition, tells of it.
 type box struct {
-	name      boxName
-	account   string // the user, as mailstore names it
-	folder    string // the mailbox, as mailstore names it
-	partition string
-	id        string // its identity, "" where only cyrus.header knows it
-	// dirs are where the mailbox's files may be in its partition, the likeliest
-	// first.
-	dirs       []string
+	name       boxName
+	account    string // the user, as mailstore names it
+	folder     string // the mailbox, as mailstore names it
+	partition  string
+	id         string // its identity, "" where only cyrus.header knows it
+	dir        string // in the partition
 	acl        string
 	validity   uint32 // UIDVALIDITY, 0 unknown
 	specialUse string // as written by Cyrus 2.4 and 2.5, later in annotations.db
@@ -44,17 +44,14 @@ const oldMoving = 1 << 3
 // that cannot be read, the first few.
 func (c *config) decodeList(db *cyrusdb.DB) (boxes []*box, bad []string) {
 	identities := hasIdentities(db)
-	byID := map[string]bool{}
-	add := func(key, id string, e entry) {
-		n := c.parseKey(key)
-		if !n.usable() || !e.mail || len(db.Damage) > 0 && byID[e.id] && e.id != "" {
-			return
+	var byID map[string]entry // of a damaged file only
+	if identities && len(db.Damage) > 0 {
+		byID = entriesByID(db)
+	}
+	add := func(key string, e entry) {
+		if n := c.parseKey(key); e.mail && n.usable() {
+			boxes = append(boxes, c.newBox(n, e, identities))
 		}
-		byID[e.id] = true
-		if id != "" {
-			e.id = id
-		}
-		boxes = append(boxes, c.newBox(n, e, identities))
 	}
 	for _, r := range db.Records {
 		key := string(r.Key)
@@ -71,18 +68,31 @@ func (c *config) decodeList(db *cyrusdb.DB) (boxes []*box, bad []string) {
 			}
 			continue
 		}
-		add(key, "", e)
-	}
-	if identities && len(db.Damage) > 0 { // what was lost under its name may be there under its identity
-		for _, r := range db.Records {
-			e, ok := parseEntry(r.Value)
-			if id, is := strings.CutPrefix(string(r.Key), "I"); is && ok && e.name != "" && !byID[id] {
-				e.id = id
-				add(e.name, id, e)
+		if other, found := byID[e.id]; found {
+			if other.name != key {
+				continue // an old name, of which the end was lost
 			}
+			delete(byID, e.id)
 		}
+		add(key, e)
+	}
+	for _, id := range slices.Sorted(maps.Keys(byID)) { // lost under their names
+		add(byID[id].name, byID[id])
 	}
 	return boxes, bad
+}
+
+// entriesByID are the records under I.
+func entriesByID(db *cyrusdb.DB) map[string]entry {
+	out := map[string]entry{}
+	for _, r := range db.Records {
+		id, is := strings.CutPrefix(string(r.Key), "I")
+		if e, ok := parseEntry(r.Value); is && ok && e.name != "" {
+			e.id = id
+			out[id] = e
+		}
+	}
+	return out
 }
 
 // hasIdentities tells whether the database is of Cyrus 3.6 or later, in which
@@ -159,21 +169,15 @@ func parseOldEntry(value string) (e entry, ok bool) {
 	return e, e.partition != ""
 }
 
-// newBox makes a box. Where identities name directories, the other layout is
-// tried second, as when mailboxes are being moved from one to the other.
+// newBox makes a box. With identities these name the directories of all
+// mailboxes that are not marked as lying under their names.
 func (c *config) newBox(n boxName, e entry, identities bool) *box {
 	b := &box{
-		name: n, account: n.account(), folder: n.folder(c.dots), partition: e.partition, id: e.id,
+		name: n, account: n.account(), folder: n.folder(c.dots), partition: e.partition, id: e.id, dir: c.legacyDir(&n),
 		acl: e.acl, validity: e.validity, specialUse: e.specialUse,
 	}
-	byName, byID := c.legacyDir(&n), idDir(e.id)
-	switch {
-	case byID == "":
-		b.dirs = []string{byName}
-	case identities && !e.legacy:
-		b.dirs = []string{byID, byName}
-	default:
-		b.dirs = []string{byName, byID}
+	if d := idDir(e.id); identities && !e.legacy && d != "" {
+		b.dir = d
 	}
 	return b
 }

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"time"
 
 	"salvor/internal/mailstore/cyrus/header"
@@ -23,7 +22,6 @@ const racy = 3 * time.Second
 
 // A look is what a mailbox's index says of it without its records.
 type look struct {
-	dir    string // in the partition
 	raw    []byte // the header's bytes
 	header index.Header
 	id     fileID
@@ -41,39 +39,16 @@ func (c *config) partitionOf(b *box) (*partition, error) {
 	return nil, fmt.Errorf("its partition %q is not in %s", b.partition, c.file)
 }
 
-// rootOf is a place's root, or why there is none.
-func (p *place) rootOf() (*os.Root, error) {
-	if p.root == nil {
-		return nil, p.err
-	}
-	return p.root, nil
-}
-
-// openIndex opens a mailbox's index and tells in which of its directories.
-func (c *config) openIndex(b *box) (f *os.File, dir string, err error) {
+// openIndex opens a mailbox's index.
+func (c *config) openIndex(b *box) (*os.File, error) {
 	p, err := c.partitionOf(b)
 	if err != nil {
-		return nil, b.dirs[0], err
+		return nil, err
 	}
-	root, err := p.index.rootOf()
-	if err != nil {
-		return nil, b.dirs[0], err
+	if p.index.root == nil {
+		return nil, p.index.err
 	}
-	for _, dir = range b.dirs {
-		f, err = openFile(root, path.Join(dir, indexName))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return f, dir, err
-		}
-	}
-	return nil, b.dirs[0], fs.ErrNotExist
-}
-
-// indexPath is the index's path for messages to people.
-func (c *config) indexPath(b *box, dir string) string {
-	if p := c.partition(b.partition); p != nil {
-		return filepath.Join(p.index.path, dir, indexName)
-	}
-	return filepath.Join(dir, indexName)
+	return openFile(p.index.root, path.Join(b.dir, indexName))
 }
 
 // look reads the index's header only: what a night costs where nothing has
@@ -88,20 +63,20 @@ func (c *config) look(b *box) *look {
 	if p == nil || p.header.root == nil {
 		return l
 	}
-	name := path.Join(l.dir, headerName)
+	name := path.Join(b.dir, headerName)
 	l.beside, _ = stat(p.header.root, name)
 	if b.id == "" || b.acl == "" {
 		l.meta, _ = readHeader(p.header.root, name)
 	}
 	if l.header.Version < 12 && p.expunge.root != nil {
-		l.old, _ = stat(p.expunge.root, path.Join(l.dir, expungeName))
+		l.old, _ = stat(p.expunge.root, path.Join(b.dir, expungeName))
 	}
 	return l
 }
 
 func (l *look) read(c *config, b *box) {
-	f, dir, err := c.openIndex(b)
-	*l = look{dir: dir}
+	*l = look{}
+	f, err := c.openIndex(b)
 	if err != nil {
 		l.lost = "cyrus.index cannot be read: " + err.Error()
 		if errors.Is(err, fs.ErrNotExist) {

@@ -74,7 +74,6 @@ type lister struct {
 	yield func(mailstore.Message) error
 
 	part     *partition
-	dir      string
 	file     *index.File
 	validity uint32
 	meta     *header.Header // nil: the user flags' names are unknown
@@ -86,10 +85,10 @@ type lister struct {
 }
 
 func (l *lister) newProblem(name string, err error) *mailstore.Problem {
-	p := &mailstore.Problem{User: l.box.User, Mailbox: l.box.Name, Path: filepath.Join(l.dir, name), Err: err}
+	p := &mailstore.Problem{User: l.box.User, Mailbox: l.box.Name, Path: filepath.Join(l.b.dir, name), Err: err}
 	if l.part != nil {
 		pl := map[string]*place{indexName: l.part.index, headerName: l.part.header, expungeName: l.part.expunge}[name]
-		p.Path = filepath.Join(pl.path, l.dir, name)
+		p.Path = filepath.Join(pl.path, l.b.dir, name)
 	}
 	return p
 }
@@ -105,7 +104,6 @@ func (l *lister) problem(name string, err error) {
 // open reads the index and what belongs to it. The names of user flags are read
 // after the index, so that they are known when a record has them.
 func (l *lister) open() (err error) {
-	l.dir = l.b.dirs[0]
 	if l.part, err = l.s.c.partitionOf(l.b); err != nil {
 		return l.newProblem(indexName, err)
 	}
@@ -134,17 +132,12 @@ func (l *lister) open() (err error) {
 	return nil
 }
 
-func (l *lister) readIndex() (f *index.File, id fileID, err error) {
-	for _, dir := range l.b.dirs {
-		var body []byte
-		if body, id, err = readFile(l.part.index.root, path.Join(dir, indexName), maxIndex); err == nil {
-			l.dir = dir
-			f, err = index.Decode(body)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
+func (l *lister) readIndex() (*index.File, fileID, error) {
+	body, id, err := readFile(l.part.index.root, path.Join(l.b.dir, indexName), maxIndex)
+	if err != nil {
+		return nil, id, err
 	}
+	f, err := index.Decode(body)
 	return f, id, err
 }
 
@@ -163,7 +156,7 @@ func intact(f *index.File) bool {
 }
 
 func (l *lister) readFlags() {
-	h, err := readHeader(l.part.header.root, path.Join(l.dir, headerName))
+	h, err := readHeader(l.part.header.root, path.Join(l.b.dir, headerName))
 	if err != nil {
 		l.problem(headerName, fmt.Errorf("names of keywords are unknown: %w", err))
 		return
@@ -260,7 +253,7 @@ func (l *lister) listExpunged() error {
 	if l.part.expunge.root == nil {
 		return nil
 	}
-	body, _, err := readFile(l.part.expunge.root, path.Join(l.dir, expungeName), maxIndex)
+	body, _, err := readFile(l.part.expunge.root, path.Join(l.b.dir, expungeName), maxIndex)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

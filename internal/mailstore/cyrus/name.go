@@ -152,10 +152,13 @@ func idDir(id string) string {
 	return path.Join("uuid", id[:1], id[1:2], id)
 }
 
-// hash is the letter of the directory in which a name lies (Cyrus,
-// lib/libconfig.c, dir_hash_c).
-func (c *config) hash(name string) string {
-	if !c.fullHash {
+// hash is the letter of the directory in which a name lies.
+func (c *config) hash(name string) string { return hashLetter(name, c.fullHash) }
+
+// hashLetter makes a letter of a name, of its first letter or of all up to a
+// dot (Cyrus, lib/libconfig.c, dir_hash_c).
+func hashLetter(name string, full bool) string {
+	if !full {
 		if b := name[0] | 0x20; b >= 'a' && b <= 'z' {
 			return string(b)
 		}

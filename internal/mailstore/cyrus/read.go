@@ -80,19 +80,17 @@ func (c *config) openMessage(b *box, uid uint32, archived bool) (*os.File, strin
 		if pl == nil {
 			continue
 		}
-		for _, dir := range b.dirs {
-			full := filepath.Join(pl.path, dir, name)
-			if where == "" {
-				where = full
-			}
-			if pl.root == nil {
-				missing = pl.err
-				break
-			}
-			f, err := openFile(pl.root, path.Join(dir, name))
-			if !errors.Is(err, fs.ErrNotExist) {
-				return f, full, err
-			}
+		full := filepath.Join(pl.path, b.dir, name)
+		if where == "" {
+			where = full
+		}
+		if pl.root == nil {
+			missing = pl.err
+			continue
+		}
+		f, err := openFile(pl.root, path.Join(b.dir, name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, full, err
 		}
 	}
 	return nil, where, missing
@@ -121,7 +119,7 @@ func (s *Source) stillListed(ctx context.Context, b *box, box mailstore.Mailbox,
 }
 
 func (c *config) lookup(b *box, uid uint32) (listed bool, id fileID, err error) {
-	f, _, err := c.openIndex(b)
+	f, err := c.openIndex(b)
 	if err != nil {
 		return false, id, err
 	}

@@ -144,7 +144,7 @@ func (t *tree) add(p *partition, dir string) {
 	}
 	e := entry{id: h.UniqueID, partition: p.name, acl: h.ACL}
 	b := t.c.newBox(n, e, byID)
-	b.dirs = []string{dir}
+	b.dir = dir
 	key := b.account + "\x00" + b.folder
 	if other := t.taken[key]; other != "" {
 		t.problem(full, errors.New("it says that it is "+b.name.full()+", and so does "+other))
@@ -173,24 +173,30 @@ func (c *config) nameOfDir(dir string) (boxName, bool) {
 	elems := strings.Split(dir, "/")
 	domain := ""
 	if elems[0] == "domain" {
-		elems = elems[1:]
-		if len(elems) > 1 && len(elems[0]) == 1 {
-			elems = elems[1:]
-		}
+		elems = unhashed(elems[1:], 1)
 		if len(elems) == 0 {
 			return boxName{}, false
 		}
 		domain, elems = elems[0], elems[1:]
 	}
-	if len(elems) > 0 && len(elems[0]) == 1 {
-		elems = elems[1:]
-	}
-	levels := make([]string, len(elems))
-	for i, e := range elems {
-		levels[i] = strings.ReplaceAll(e, "^", ".")
+	levels := slices.Clone(unhashed(elems, 2))
+	for i, l := range levels {
+		levels[i] = strings.ReplaceAll(l, "^", ".")
 	}
 	if len(levels) < 2 || levels[0] != "user" {
 		return boxName{}, false
 	}
 	return c.assemble(domain, levels), true
+}
+
+// unhashed leaves out a first element that is the letter of the hashed name,
+// which stands at an index behind it.
+func unhashed(elems []string, name int) []string {
+	if len(elems) > name && len(elems[0]) == 1 && elems[name] != "" {
+		s := strings.ReplaceAll(elems[name], "^", ".")
+		if elems[0] == hashLetter(s, false) || elems[0] == hashLetter(s, true) {
+			return elems[1:]
+		}
+	}
+	return elems
 }

@@ -102,8 +102,8 @@ func made(t *testing.T, s *cyrus.Server, f Format) string {
 	t.Helper()
 	file := filepath.Join(s.Dir, "conf", "made."+string(f))
 	option := []string{"-n"}
-	for i := range 40 {
-		key := fmt.Sprintf("key%d", i*7%20)
+	for i := range 25 {
+		key := fmt.Sprintf("key%d", i*7%12)
 		args := append(option, file, string(f), "set", key, fmt.Sprintf("value %d %s", i, strings.Repeat("x", i*i)))
 		if i%5 == 4 {
 			args = []string{file, string(f), "delete", key}
