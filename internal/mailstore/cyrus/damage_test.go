@@ -105,6 +105,13 @@ func TestDamagedFiles(t *testing.T) {
 	if _, err := read1(src, after.Mailbox, after.expunged[0]); !errors.Is(err, mailstore.ErrVanished) {
 		t.Errorf("expunged: %v", err)
 	}
+	remove(t, filepath.Join(s.MetaDirectory("alice", "INBOX"), indexName))
+	if _, err := read1(src, after.Mailbox, after.expunged[0]); !errors.Is(err, mailstore.ErrVanished) {
+		t.Errorf("expunged, and the index is missing: %v", err)
+	}
+	if _, err := read1(src, after.Mailbox, after.messages[0]); !errors.Is(err, mailstore.ErrDamaged) {
+		t.Errorf("listed before the index went missing: %v", err)
+	}
 }
 
 // What went away after it was listed has vanished, and is not damaged.
@@ -113,6 +120,10 @@ func TestVanished(t *testing.T) {
 	s := filled(t, cyrus.Options{Config: "expunge_mode: immediate\ndelete_mode: immediate"})
 	src := openSource(t, s.ConfigFile())
 	boxes := list1(t, src, "alice")
+	deep, err := src.box(ctx, boxes["Work/2024/Deep"].Mailbox)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := s.Login("alice")
 	c.Select("INBOX")
 	c.Expunge("2")
@@ -120,6 +131,10 @@ func TestVanished(t *testing.T) {
 	c.Do("RENAME Renamed/Folder Elsewhere")
 	c.Close()
 	s.Stop()
+	// The folder may go away after it was looked up.
+	if listed, err := src.stillListed(ctx, deep, boxes["Work/2024/Deep"].Mailbox, 1); listed || err != nil {
+		t.Errorf("in a removed folder: %v, %v", listed, err)
+	}
 	for _, box := range []string{"INBOX", "Work/2024/Deep"} {
 		b := boxes[box]
 		if _, err := read1(src, b.Mailbox, b.messages[len(b.messages)-len(b.messages[1:])]); !errors.Is(err, mailstore.ErrVanished) {

@@ -160,8 +160,9 @@ func (s *spool) expunge(dir string, uids ...int) {
 		gone = append(gone, r...)
 		b = slices.Delete(b, at, at+size)
 	}
+	gone = append(gone, b[start:start+size]...) // a crash has left UID 1 in both
 	binary.BigEndian.PutUint32(b[20:], uint32(25-len(uids)))
-	binary.BigEndian.PutUint32(gone[20:], uint32(len(uids)))
+	binary.BigEndian.PutUint32(gone[20:], uint32(len(uids)+1))
 	write(s.t, s.path(dir+"/cyrus.index"), b)
 	write(s.t, s.path(dir+"/cyrus.expunge"), gone)
 }
@@ -259,5 +260,35 @@ func TestArchive(t *testing.T) {
 	}
 	if inbox.messages[0].Place != "archive/1." || inbox.messages[1].Place != "3." {
 		t.Errorf("places %q, %q", inbox.messages[0].Place, inbox.messages[1].Place)
+	}
+}
+
+// The state does not rest on the file's time alone, which a copied or restored
+// index may share with another.
+func TestStateOfHeader(t *testing.T) {
+	s := newSpool(t, "")
+	s.box("data/user/alice", "v17", "id")
+	s.put("conf/mailboxes.db", "user.alice\t0 default alice\xff\x89lrs\xff\x89\n")
+	file := s.path("data/user/alice/cyrus.index")
+	old := time.Now().Add(-time.Hour)
+	set := func(records int) {
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Write(grow(slurp(t, "testdata/index/v17/cyrus.index"), records)[:160]); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	src := openSource(t, s.path("imapd.conf"))
+	set(25)
+	before := list1(t, src, "alice")["INBOX"].State
+	set(24)
+	if after := list1(t, src, "alice")["INBOX"].State; before == "" || after == before {
+		t.Errorf("%q became %q", before, after)
 	}
 }

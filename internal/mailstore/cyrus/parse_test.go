@@ -215,6 +215,32 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
+// Special uses, as machines of 64 and of 32 bits have written them.
+func TestUses(t *testing.T) {
+	db := &cyrusdb.DB{}
+	for key, value := range map[string]string{
+		"id1\x00/specialuse\x00[.OwNeR.]\x00":        "\x00\x00\x00\x05\x00\x00\x00\x00\\Junk\x00text/plain\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		"id2\x00/specialuse\x00alice\x00":            "\x00\x00\x00\x05\\Sent\x00text/plain\x00",
+		"user.alice.Bin\x00/specialuse\x00alice\x00": "\x00\x00\x00\x0d\x00\x00\x00\x00\\Trash \\Other\x00",
+		"id3\x00/specialuse\x00bob\x00":              "\x00\x00\x00\x05\x00\x00\x00\x00\\Junk\x00",
+		"id4\x00/specialuse\x00[.OwNeR.]\x00":        "\xff\xff\xff\xff\x00\x00\x00\x00\\Junk\x00",
+		"id5\x00/comment\x00[.OwNeR.]\x00":           "\x00\x00\x00\x05\x00\x00\x00\x00\\Junk\x00",
+		"id6\x00/specialuse":                         "\x00\x00\x00\x05\x00\x00\x00\x00\\Junk\x00",
+	} {
+		db.Records = append(db.Records, cyrusdb.Record{Key: []byte(key), Value: []byte(value)})
+	}
+	uses := decodeUses(db)
+	for id, want := range map[string]string{"id1": `\Junk`, "id2": `\Sent`, "": `\Trash`, "id3": "", "id4": "", "id5": "", "id6": ""} {
+		b := &box{id: id, account: "alice", name: boxName{user: "alice", levels: []string{"Bin"}}}
+		if id != "" {
+			b.name.levels[0] = "Other"
+		}
+		if got := b.useOf(uses); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
+	}
+}
+
 func TestUIDs(t *testing.T) {
 	s := parseUIDs("9,1:3,7:8,3:5,nonsense,8:7,100:*,:,12:x,")
 	for uid := range uint32(120) {

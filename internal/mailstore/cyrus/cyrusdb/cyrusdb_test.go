@@ -220,6 +220,28 @@ func TestRings(t *testing.T) {
 	}
 }
 
+// What a transaction has written and not committed does not count.
+func TestUncommitted(t *testing.T) {
+	b, err := os.ReadFile("../testdata/v19/mailboxes.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := decode(t, "../testdata/v19/mailboxes.db")
+	for pointer := range 2 { // the first record's two pointers of level 0
+		open := append(bytes.Clone(b), bytes.Repeat([]byte{0x55}, 96)...)
+		at := 72 + 8*pointer
+		if was := binary.BigEndian.Uint64(open[at:]); was == max(binary.BigEndian.Uint64(open[72:]), binary.BigEndian.Uint64(open[80:])) {
+			binary.BigEndian.PutUint64(open[72+8*(1-pointer):], was) // the other one stays as it was committed
+		}
+		binary.BigEndian.PutUint64(open[at:], uint64(len(b)))
+		binary.BigEndian.PutUint32(open[328:], crc32.ChecksumIEEE(open[64:328]))
+		d, err := Decode(open)
+		if err != nil || len(d.Damage) > 0 || show(d) != show(whole) {
+			t.Errorf("pointer %d: damage %q, %v", pointer, d.Damage, err)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	b, err := os.ReadFile("../testdata/v19/mailboxes.db")
 	if err != nil {
