@@ -99,6 +99,10 @@ func (a *ahead) arrive(e *entry, body []byte, err error) {
 		return
 	}
 	e.stage, e.body, e.err = arrived, body, err
+	if more := int64(len(body)) - e.cost; e.cost > 0 && more > 0 { // than was promised
+		e.cost += more
+		a.held += more
+	}
 	close(e.done)
 }
 

@@ -40,6 +40,11 @@ func TestCyrus(t *testing.T) {
 	}
 	nul := "Subject: nul\r\n\r\na\x00b\r\n"
 	c.Append("Work", nul, when)
+	// What others share with her is not hers.
+	server.LoginAdmin().Do("SETACL user/bob alice lrs")
+	if list := c.List(); !slices.Contains(list, "Other Users/bob") {
+		t.Errorf("alice sees %q", list)
+	}
 	src := open(t, server.TLSPort, Options{User: cyrus.Admin, CAFile: caFile})
 	var users []string
 	if err := src.Users(t.Context(), func(u mailstore.User) error { users = append(users, u.Name); return nil }); err != nil || fmt.Sprint(users) != "[alice bob]" {

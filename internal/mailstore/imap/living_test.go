@@ -113,7 +113,7 @@ func TestCancel(t *testing.T) {
 	if _, err := src.Open(ctx, box, all[0]); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Open: %v", err)
 	}
-	f.spoils(func(_ *fakeConn, verb, _ string) bool { return verb == "UID SEARCH" })
+	f.spoils(func(_ *fakeConn, verb, _ string) bool { return verb == "UID SEARCH" || verb == "UID FETCH" })
 	if err := src.Messages(ctx, box, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Messages: %v", err)
 	}

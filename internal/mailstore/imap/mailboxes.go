@@ -175,7 +175,9 @@ func (one *session) askStatus(ctx context.Context, c *wire.Conn, boxes []*found)
 		b.box.UIDValidity = uint32(st.Uint("UIDVALIDITY"))
 		b.box.UIDNext = uint32(st.Uint("UIDNEXT"))
 		b.box.HighestModSeq = st.Uint("HIGHESTMODSEQ")
-		b.box.ObjectID = st.Items["X-GUID"].Text()
+		if id := st.Items["X-GUID"].Text(); isGUID(id) {
+			b.box.ObjectID = id
+		}
 		if b.box.HighestModSeq > 0 {
 			b.box.State = token{b.box.UIDValidity, b.box.HighestModSeq, b.box.UIDNext, uint32(st.Uint("MESSAGES"))}.String()
 		}

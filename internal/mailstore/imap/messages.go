@@ -8,9 +8,12 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"salvor/chunk"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/folder"
 	"salvor/internal/mailstore/imap/wire"
 )
 
@@ -256,6 +259,9 @@ func (l *listing) take(f *wire.Fetched, set wire.Set, got map[uint32]mailstore.M
 		return nil
 	}
 	flags, hasFlags := f.Flags()
+	for i, flag := range flags { // they are kept side by side in one line
+		flags[i] = strings.ReplaceAll(folder.Clean(flag), " ", `\x20`)
+	}
 	slices.Sort(flags)
 	flags = slices.Compact(flags)
 	if old, ok := got[f.UID]; ok && hasFlags {
@@ -268,8 +274,8 @@ func (l *listing) take(f *wire.Fetched, set wire.Set, got map[uint32]mailstore.M
 		return nil
 	}
 	date, err := f.InternalDate()
-	if err != nil {
-		return nil
+	if err != nil { // worth less than the message
+		date = time.Unix(0, 0)
 	}
 	m := mailstore.Message{Key: keyOf(l.box.UIDValidity, f.UID), UID: mailstore.UID(f.UID), Flags: flags, InternalDate: date.UTC(),
 		ModSeq: f.ModSeq(), Size: int64(size), Promised: int64(size)}
@@ -284,7 +290,7 @@ func (l *listing) identify(m *mailstore.Message, v wire.Value) {
 		v = v.Items[0]
 	}
 	id := v.Text()
-	if id == "" {
+	if !isGUID(id) {
 		return
 	}
 	switch l.identity {
@@ -300,6 +306,17 @@ func (l *listing) identify(m *mailstore.Message, v wire.Value) {
 	case "EMAILID":
 		m.ObjectID = "emailid:" + id
 	}
+}
+
+// isGUID tells whether an identity is fit to be kept: printable, and not longer
+// than a file name, which is what Dovecot makes it from.
+func isGUID(id string) bool {
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return len(id) > 0 && len(id) < 300
 }
 
 // judgeMissing tells messages that were removed meanwhile from those that the
