@@ -146,3 +146,43 @@ func TestYieldStops(t *testing.T) {
 		t.Errorf("%v after %d", err, n)
 	}
 }
+
+// Readers that are many small users behind the listing cost no connections.
+func TestReadersLagBehind(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, mailbox("INBOX", 5))
+	src := f.source(Options{})
+	type job struct {
+		box mailstore.Mailbox
+		m   mailstore.Message
+	}
+	var jobs []job
+	const users = 20
+	for i := range users {
+		box := mailstore.Mailbox{User: fmt.Sprint("user", i), Name: "INBOX", UIDValidity: 7}
+		if err := src.Mailboxes(t.Context(), mailstore.User{Name: box.User}, func(mailstore.Mailbox) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		err := src.Messages(t.Context(), box, func(m mailstore.Message) error {
+			src.Prefetch(box, m)
+			jobs = append(jobs, job{box, m})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, j := range jobs {
+		if body, err := read(t.Context(), src, j.box, j.m); err != nil || body != "INBOX"+letter(int(j.m.UID)-1) {
+			t.Errorf("%s %s: %v", j.box.User, j.m.Key, err)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.logins > 1+2*users {
+		t.Errorf("%d logins for %d users", f.logins, users)
+	}
+	if len(src.sessions) > openSessions+2 {
+		t.Errorf("%d sessions", len(src.sessions))
+	}
+}

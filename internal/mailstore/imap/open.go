@@ -18,11 +18,14 @@ func (s *Source) Open(ctx context.Context, box mailstore.Mailbox, m mailstore.Me
 	if m.Size > s.o.MaxMessage {
 		return nil, fmt.Errorf("a message of %d bytes, at most %d are fetched", m.Size, s.o.MaxMessage)
 	}
-	one, done := s.use(box.User)
-	defer done()
-	e, err := s.want(one, place{box.User, box.Name, validity, uid}, m.Size)
-	if err != nil {
-		return nil, err
+	p := place{box.User, box.Name, validity, uid}
+	e := s.underWay(p)
+	if e == nil {
+		one, done := s.use(box.User)
+		defer done()
+		if e, err = s.want(one, p, m.Size); err != nil {
+			return nil, err
+		}
 	}
 	select {
 	case <-e.done:
@@ -35,6 +38,22 @@ func (s *Source) Open(ctx context.Context, box mailstore.Mailbox, m mailstore.Me
 		return nil, e.err
 	}
 	return io.NopCloser(bytes.NewReader(e.body)), nil
+}
+
+// underWay gives the entry of a message that has come, or is coming. Its user's
+// session is not touched: to read the last of many users' messages must not
+// close the connections of the one who is listed.
+func (s *Source) underWay(p place) *entry {
+	a := s.ahead
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e := a.asked[p]
+	if e == nil || e.stage == queued {
+		return nil
+	}
+	e.wanted = true
+	a.trim(e.number)
+	return e
 }
 
 // want finds or makes the entry of a message that somebody waits for now.

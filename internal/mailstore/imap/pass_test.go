@@ -90,18 +90,12 @@ func pass(t testing.TB, s *Source, user string, since map[string]string) *copied
 		b.Since = since[b.Name]
 		note(s.Messages(ctx, b, func(m mailstore.Message) error {
 			c.messages[b.Name] = append(c.messages[b.Name], m)
-			return nil
-		}))
-		for _, m := range c.messages[b.Name] {
 			if !m.Unchanged {
 				s.Prefetch(b, m)
-			}
-		}
-		for _, m := range c.messages[b.Name] {
-			if !m.Unchanged {
 				jobs <- job{b, m}
 			}
-		}
+			return nil
+		}))
 	}
 	close(jobs)
 	workers.Wait()
