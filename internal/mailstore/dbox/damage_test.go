@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"salvor/internal/mailstore"
 	"salvor/internal/testenv/dovecot"
@@ -319,6 +321,72 @@ func TestLivingServer(t *testing.T) {
 			want, _ := imapView(s)
 			got, _ := diskView(t, src)
 			compare(t, got, want)
+		})
+	}
+}
+
+// A folder's state stays while nothing happens to it, and changes with its mail,
+// its flags, and files that go missing.
+func TestState(t *testing.T) {
+	for _, location := range []string{"sdbox:~/mail", "mdbox:~/mail"} {
+		t.Run(location, func(t *testing.T) {
+			t.Parallel()
+			s, o := start(t, location, "")
+			o.Now = func() time.Time { return time.Now().Add(time.Minute) }
+			src := open(t, o)
+			states := func() map[string]string {
+				out := map[string]string{}
+				boxes, _ := mailboxes(t, src)
+				for _, b := range boxes {
+					if out[b.Name] = b.State; b.State == "" {
+						t.Errorf("%s has no state", b.Name)
+					}
+				}
+				return out
+			}
+			c := s.Login("alice")
+			c.Create("Work")
+			for n := range 4 {
+				c.Append("INBOX", body(n), when)
+				c.Append("Work", body(n), when)
+			}
+			c.Do("SELECT INBOX")
+			last := states()
+			check := func(what string, changed ...string) {
+				t.Helper()
+				now := states()
+				for name := range now {
+					if (now[name] != last[name]) != slices.Contains(changed, name) {
+						t.Errorf("%s: the state of %s was %q, is %q", what, name, last[name], now[name])
+					}
+				}
+				last = now
+			}
+			c.Do("NOOP")
+			check("nothing")
+			c.Append("INBOX", body(9), when)
+			check("a message", "INBOX")
+			c.Do("UID STORE 1 +FLAGS (work)")
+			check("a flag", "INBOX")
+			c.Close()
+			s.Stop()
+			last = states()
+			if o.Kind == Single {
+				remove(t, s, "mailboxes/INBOX/dbox-Mails/u.2")
+				check("a lost file", "INBOX")
+			} else {
+				remove(t, s, "storage/m.1")
+				check("a lost file", "INBOX", "Work")
+			}
+			for _, name := range []string{"INBOX", "Work"} {
+				list, _ := messages(t, src, name)
+				for _, m := range list {
+					_, err := readMessage(src, name, m)
+					if lost := o.Kind == Multi || name == "INBOX" && m.UID == 2; (m.State == "") != lost || lost != errors.Is(err, mailstore.ErrDamaged) {
+						t.Errorf("%s: %+v, %v", name, m, err)
+					}
+				}
+			}
 		})
 	}
 }

@@ -163,6 +163,7 @@ type account struct {
 	user                      string
 	root, index, control, alt *os.Root // index and control are root where the option is not set; nil: missing
 	store                     storage
+	last                      lastIndex
 
 	users   int  // by whom it is used, under Source.mu
 	retired bool // to be closed by the last of them

@@ -322,8 +322,9 @@ func TestAgreesWithDovecot(t *testing.T) {
 				check("after a purge")
 			}
 			if o.Alt != nil {
-				s.Doveadm("altmove", "-u", "alice", "mailbox", "Work", "all")
+				s.Doveadm("altmove", "-u", "alice", "mailbox", "INBOX", "all")
 				check("after mail was moved to the other storage")
+				checkAltHint(t, o)
 			}
 			s.Doveadm("index", "-u", "alice", "*")
 			s.Doveadm("force-resync", "-u", "alice", "*")
@@ -334,6 +335,27 @@ func TestAgreesWithDovecot(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// checkAltHint makes sure that somebody who forgot ALT= is told so.
+func checkAltHint(t *testing.T, o Options) {
+	t.Helper()
+	o.Alt = nil
+	src := open(t, o)
+	list, _ := messages(t, src, "INBOX")
+	missing := 0
+	for _, m := range list {
+		_, err := readMessage(src, "INBOX", m)
+		if err == nil {
+			continue // mdbox leaves mail where it is that stands in other folders, too
+		}
+		if missing++; !errors.Is(err, mailstore.ErrDamaged) || !strings.Contains(err.Error(), "ALT=") {
+			t.Errorf("a message in the other storage: %v", err)
+		}
+	}
+	if missing == 0 {
+		t.Error("no message is in the other storage, so the test proves nothing")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,15 +63,36 @@ func (b box) indexPath() string {
 	return filepath.Join(b.a.index.Name(), b.index(), indexName)
 }
 
-// readIndex reads the folder's index.
+// readIndex reads the folder's index, unless it was the last one to be read and
+// has not changed since.
 func (b box) readIndex() (*index.Index, error) {
 	if b.a.index == nil {
 		return nil, fs.ErrNotExist
 	}
-	if b.a.opt.Kind == Multi {
-		return index.Read(b.a.index, b.index(), indexName, "mdbox", "guid")
+	last := &b.a.last
+	last.mu.Lock()
+	defer last.mu.Unlock()
+	var state strings.Builder
+	settled := b.statIndex(&state)
+	if settled && last.disk == b.disk && last.state == state.String() {
+		return last.index, nil
 	}
-	return index.Read(b.a.index, b.index(), indexName)
+	var wanted []string
+	if b.a.opt.Kind == Multi {
+		wanted = []string{"mdbox", "guid"}
+	}
+	ix, err := index.Read(b.a.index, b.index(), indexName, wanted...)
+	if last.disk, last.state, last.index = "", "", nil; err == nil && settled {
+		last.disk, last.state, last.index = b.disk, state.String(), ix
+	}
+	return ix, err
+}
+
+// lastIndex is the index that was read last.
+type lastIndex struct {
+	mu          sync.Mutex
+	disk, state string
+	index       *index.Index
 }
 
 // Mailboxes lists the user's folders, INBOX first, the others by name. The index
@@ -79,6 +101,7 @@ func (s *Source) Mailboxes(ctx context.Context, user mailstore.User, yield func(
 	return s.with(user.Name, func(a *account) error {
 		l := lister{a: a}
 		names := l.folders(ctx)
+		l.lacking = a.lacking()
 		subscribed := l.subscriptions()
 		ids := map[string]bool{}
 		for _, n := range names {
@@ -105,6 +128,7 @@ type lister struct {
 	found    map[string]bool
 	problems []*mailstore.Problem
 	full     bool
+	lacking  string // see account.lacking
 }
 
 func (l *lister) problem(mailbox, path string, err error) {
@@ -208,7 +232,7 @@ func readDir(root *os.Root, dir string) ([]os.DirEntry, error) {
 // describe says what is known of a folder. Its state is taken first: what
 // changes from then on changes it.
 func (l *lister) describe(b box) mailstore.Mailbox {
-	m := mailstore.Mailbox{User: l.a.user, Name: b.name, State: b.state()}
+	m := mailstore.Mailbox{User: l.a.user, Name: b.name, State: b.state(l.lacking)}
 	ix, err := b.readIndex()
 	if err != nil {
 		m.Lost = lost(err)
@@ -240,18 +264,16 @@ func lost(err error) string {
 // within the same tick of the file system's clock would not show.
 const racy = 2 * time.Second
 
-// state is a token of the folder's index and, for sdbox, of the directories that
-// its files are in; "" when something changed so lately that a further change
-// might not show.
-func (b box) state() string {
+// state is a token of the folder's index and of what would tell of lost mail: the
+// directories that the files of an sdbox are in, the files that an mdbox lacks.
+// It is "" when something changed so lately that a further change might not show.
+func (b box) state(lacking string) string {
 	var s strings.Builder
-	for _, name := range []string{indexName, indexName + ".log"} {
-		if b.a.index == nil || !b.stat(&s, b.a.index, path.Join(b.index(), name)) {
-			return ""
-		}
+	if b.a.index == nil || !b.statIndex(&s) {
+		return ""
 	}
 	if b.a.opt.Kind == Multi {
-		return s.String()
+		return s.String() + lacking
 	}
 	for _, root := range []*os.Root{b.a.root, b.a.alt} {
 		if root != nil && !b.stat(&s, root, b.mails()) {
@@ -261,6 +283,12 @@ func (b box) state() string {
 	return s.String()
 }
 
+// statIndex adds what identifies the folder's index as it is now.
+func (b box) statIndex(s *strings.Builder) (settled bool) {
+	return b.stat(s, b.a.index, path.Join(b.index(), indexName)) && b.stat(s, b.a.index, path.Join(b.index(), indexName+".log"))
+}
+
+// stat adds what identifies a file as it is now.
 func (b box) stat(s *strings.Builder, root *os.Root, name string) (settled bool) {
 	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {

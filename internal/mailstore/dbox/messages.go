@@ -139,14 +139,17 @@ func (l *listing) multi(m *mailstore.Message, r *index.Record, copies map[string
 	if guid == "" && err == nil && objectID(e.guid) != "" {
 		guid = strings.ToLower(e.guid)
 	}
-	if err == nil && (guid == "" || strings.EqualFold(e.guid, guid)) {
+	whole := err == nil && (guid == "" || strings.EqualFold(e.guid, guid))
+	if whole {
 		describe(m, e, l.file)
 	}
 	if m.Key = guid; guid == "" {
 		m.Key = fmt.Sprintf("uid.%d", m.UID)
 	}
 	m.Place = place{location: at, mapUID: mapUID(r), guid: guid}.String()
-	m.State = m.Key // what has a GUID never changes
+	if whole { // what has a GUID never changes; what is not there has no state
+		m.State = m.Key
+	}
 	if copies[m.Key]++; copies[m.Key] > 1 {
 		m.Key += "/" + strconv.Itoa(copies[m.Key])
 	}

@@ -38,6 +38,9 @@ type storage struct {
 	scanState string
 	scannedAt time.Time
 	scanned   *scanned
+
+	claimedAt time.Time
+	claimed   *claims
 }
 
 // fresh is for how long a search is good for others, while files change.
@@ -185,6 +188,34 @@ func numbered(name, prefix string) (uint32, bool) {
 	digits, ok := strings.CutPrefix(name, prefix)
 	n, err := strconv.ParseUint(digits, 10, 32)
 	return uint32(n), ok && err == nil && n > 0 && digits[0] != '0'
+}
+
+// lacking names the files of the storage that are not there although the map has
+// messages in them, or says that there is no map: both are to be told every time.
+func (a *account) lacking() string {
+	if a.opt.Kind == Single {
+		return ""
+	}
+	m, err := a.loadMap()
+	if err != nil {
+		return "no map"
+	}
+	ids, _, _ := a.files()
+	there := make(map[uint32]bool, len(ids))
+	for _, id := range ids {
+		there[id] = true
+	}
+	var missing []uint32
+	for i := range m.Records {
+		if at, refs, ok := mapRecord(&m.Records[i]); ok && refs > 0 && !there[at.file] {
+			missing = append(missing, at.file)
+			there[at.file] = true
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	return fmt.Sprint("missing ", missing)
 }
 
 // find says where a message stands: by the map or, where there is none that can

@@ -1,6 +1,7 @@
 package dbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -15,12 +16,33 @@ type claims struct {
 	at       map[location]*index.Record
 	byUID    map[uint32]int // how often a message of the map is claimed
 	byGUID   map[string]bool
-	lost     []string // the folders whose index cannot be read
+	lost     map[string]bool  // the folders whose index cannot be read
+	anyLost  string           // the first of them
+	found    map[string][]int // what they may hold: indexes into scanned.entries
+	scanned  *scanned
 }
 
-// claims reads the indexes of all folders.
+// claims searches the storage and reads the indexes of all folders. What it
+// finds is good for a while, as many folders may need it.
 func (a *account) claims(ctx context.Context) (*claims, error) {
-	c := &claims{at: map[location]*index.Record{}, byUID: map[uint32]int{}, byGUID: map[string]bool{}}
+	a.store.mu.Lock()
+	c, at := a.store.claimed, a.store.claimedAt
+	a.store.mu.Unlock()
+	if c != nil && a.opt.now().Sub(at) < fresh {
+		return c, nil
+	}
+	c, err := a.findClaims(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.store.mu.Lock()
+	a.store.claimed, a.store.claimedAt = c, a.opt.now()
+	a.store.mu.Unlock()
+	return c, nil
+}
+
+func (a *account) findClaims(ctx context.Context) (*claims, error) {
+	c := &claims{found: map[string][]int{}, lost: map[string]bool{}, at: map[location]*index.Record{}, byUID: map[uint32]int{}, byGUID: map[string]bool{}}
 	// The problems of this listing are those of Mailboxes.
 	for _, name := range (&lister{a: a}).folders(ctx) {
 		if err := ctx.Err(); err != nil {
@@ -28,7 +50,8 @@ func (a *account) claims(ctx context.Context) (*claims, error) {
 		}
 		ix, err := a.box(name).readIndex()
 		if err != nil {
-			c.lost = append(c.lost, name)
+			c.lost[name] = true
+			c.anyLost = cmp.Or(c.anyLost, name)
 			continue
 		}
 		for i := range ix.Records {
@@ -43,6 +66,15 @@ func (a *account) claims(ctx context.Context) (*claims, error) {
 			if at, _, ok := mapRecord(&m.Records[i]); ok {
 				c.at[at] = &m.Records[i]
 			}
+		}
+	}
+	var err error
+	if c.scanned, err = a.scan(ctx); err != nil {
+		return nil, err
+	}
+	for i, s := range c.scanned.entries {
+		if name := c.owner(a, s); name != "" {
+			c.found[name] = append(c.found[name], i)
 		}
 	}
 	return c, nil
@@ -63,35 +95,23 @@ func (c *claims) owner(a *account, s stored) string {
 			return "" // expunged, or in the folders that are known
 		}
 	}
-	first := a.nameOf(s.mailbox)
-	for _, name := range c.lost {
-		if name == first {
-			return name
-		}
+	if first := a.nameOf(s.mailbox); c.lost[first] {
+		return first
 	}
-	if len(c.lost) > 0 {
-		return c.lost[0]
-	}
-	return ""
+	return c.anyLost
 }
 
 // unclaimed lists the messages of mdbox files that no folder's index names, for a
 // folder whose own cannot be read.
 func (l *listing) unclaimed() error {
 	a := l.box.a
-	s, err := a.scan(l.ctx)
-	if err != nil {
-		return err
-	}
-	l.problems = append(l.problems, s.problems...)
 	c, err := a.claims(l.ctx)
 	if err != nil {
 		return err
 	}
-	for position, found := range s.entries {
-		if c.owner(a, found) != l.box.name {
-			continue
-		}
+	l.problems = append(l.problems, c.scanned.problems...)
+	for _, position := range c.found[l.box.name] {
+		found := c.scanned.entries[position]
 		e, err := l.entry(found.location)
 		if err != nil {
 			continue // moved to another file meanwhile: the next run's business

@@ -50,8 +50,8 @@ const (
 
 // Bounds on what is believed of one index.
 const (
-	maxFile     = 256 << 20
-	maxRecords  = 4 << 20
+	maxFile     = 128 << 20
+	maxRecords  = 2 << 20
 	maxKeywords = 4096
 	maxExts     = 64
 	maxRecord   = 32 << 10 // bytes of an extension's part of a record, as in Dovecot
@@ -74,15 +74,13 @@ type Record struct {
 
 // An Index is what index and logs say together.
 type Index struct {
-	base      [baseSize]byte
-	exts      []ext
-	wanted    []string
-	Keywords  []string
-	Records   []Record // by UID
-	nextUID   uint32
-	IndexID   uint32 // a new index has another
-	LogSeq    uint32 // the log file that was read last
-	IsDeleted bool   // the mailbox is being deleted
+	base     [baseSize]byte
+	exts     []ext
+	wanted   []string
+	Keywords []string
+	Records  []Record // by UID
+	nextUID  uint32
+	id       uint32 // the same in an index and its logs
 }
 
 // ext is an extension: its part of the header, and what a log may do to it.
@@ -156,24 +154,37 @@ func (ix *Index) Find(uid uint32) *Record {
 	return nil
 }
 
-// readings is how often an index is read again because a server changed its
-// files meanwhile, and pause how long the server gets to finish.
+// readings is how often an index is read again because a server may be changing
+// its files, pause how long the server gets to finish, and recent how old the
+// last change is then at the most.
 const (
 	readings = 4
 	pause    = 20 * time.Millisecond
+	recent   = 2 * time.Second
 )
 
 // Read reads the index of this name ("dovecot.index") in a directory, and two
 // extensions at the most. It returns fs.ErrNotExist where there is neither an
 // index nor a log.
 func Read(root *os.Root, dir, name string, wanted ...string) (ix *Index, err error) {
+	name = path.Join(dir, name)
 	for range readings {
-		if ix, err = read(root, path.Join(dir, name), wanted); !errors.Is(err, ErrBroken) {
+		if ix, err = read(root, name, wanted); !errors.Is(err, ErrBroken) || !changing(root, name) {
 			return ix, err
 		}
 		time.Sleep(pause)
 	}
 	return nil, err
+}
+
+// changing tells whether a file of an index has changed lately.
+func changing(root *os.Root, name string) bool {
+	for _, suffix := range []string{"", ".log", ".log.2"} {
+		if info, err := root.Lstat(name + suffix); err == nil && time.Since(info.ModTime()) < recent {
+			return true
+		}
+	}
+	return false
 }
 
 func read(root *os.Root, name string, wanted []string) (*Index, error) {
@@ -252,7 +263,7 @@ func (ix *Index) decodeMain(b []byte) (position, error) {
 	case recordLen < recordMinSize || count > maxRecords || count*recordLen > int64(len(b))-headLen:
 		return position{}, broken("dovecot.index has %d bytes, %d records of %d bytes do not fit", len(b), count, recordLen)
 	}
-	ix.IndexID, ix.nextUID = le.Uint32(b[atIndexID:]), le.Uint32(b[atNextUID:])
+	ix.id, ix.nextUID = le.Uint32(b[atIndexID:]), le.Uint32(b[atNextUID:])
 	offsets, err := ix.decodeExts(b[:headLen], align8(int(baseLen)), int(recordLen))
 	if err != nil {
 		return position{}, err

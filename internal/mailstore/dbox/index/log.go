@@ -78,11 +78,11 @@ func (ix *Index) replay(current, older []byte, from position) error {
 	}
 	begins := log.previous.seq == 0
 	switch {
-	case ix.IndexID != 0 && log.id != ix.IndexID && !begins:
+	case ix.id != 0 && log.id != ix.id && !begins:
 		return broken("dovecot.index and dovecot.index.log belong to different indexes")
-	case ix.IndexID == log.id && log.seq < from.seq:
+	case ix.id == log.id && log.seq < from.seq:
 		return broken("dovecot.index.log is older than dovecot.index")
-	case from.seq == log.seq && ix.IndexID == log.id:
+	case from.seq == log.seq && ix.id == log.id:
 		return ix.apply(log, from.offset)
 	case begins:
 		*ix = Index{wanted: ix.wanted, nextUID: 1}
@@ -127,7 +127,7 @@ func (ix *Index) apply(l *logFile, at int64) error {
 	if at < l.head || at > int64(len(l.data)) {
 		return broken("dovecot.index ends at byte %d of a log of %d", at, len(l.data))
 	}
-	ix.IndexID, ix.LogSeq = l.id, l.seq
+	ix.id = l.id
 	r := replayer{Index: ix, current: -1}
 	for at+8 <= int64(len(l.data)) {
 		head := l.data[at:]
@@ -194,11 +194,8 @@ func (r *replayer) record(kind uint32, b []byte) error {
 		return r.each(b, 8, func(e []byte) error {
 			return r.between(le.Uint32(e), le.Uint32(e[4:]), func(rec *Record) { rec.data[0] = nil })
 		})
-	case logDeleted:
-		r.IsDeleted = kind&external != 0 || r.IsDeleted
-	case logUndeleted:
-		r.IsDeleted = false
-	case logModSeq, logBoundary, logAttribute:
+	case logModSeq, logBoundary, logAttribute, logDeleted, logUndeleted:
+		// A folder that is just being deleted is there until its files are gone.
 	default:
 		return broken("dovecot.index.log has a record of the unknown type %#x", kind)
 	}
