@@ -68,7 +68,7 @@ func TestLostIndex(t *testing.T) {
 			want, _ := imapView(s)
 			s.Stop()
 			remove(t, s, "mailboxes/Work/dbox-Mails/dovecot.index*")
-			src := open(t, o)
+			src := openSource(t, o)
 			boxes, problems := mailboxes(t, src)
 			if len(boxes) != len(want) || problems != nil {
 				t.Fatalf("%d folders, problems %v", len(boxes), problems)
@@ -109,7 +109,7 @@ func TestLostMap(t *testing.T) {
 	want, _ := imapView(s)
 	s.Stop()
 	remove(t, s, "storage/dovecot.map.index*")
-	src := open(t, o)
+	src := openSource(t, o)
 	boxes, problems := mailboxes(t, src)
 	if problems != nil {
 		t.Fatal(problems)
@@ -137,7 +137,7 @@ func TestOnlyStorage(t *testing.T) {
 	s.Stop()
 	remove(t, s, "mailboxes")
 	remove(t, s, "storage/dovecot*")
-	src := open(t, o)
+	src := openSource(t, o)
 	boxes, problems := mailboxes(t, src)
 	var names []string
 	for _, b := range boxes {
@@ -188,7 +188,7 @@ func TestDamagedMessages(t *testing.T) {
 					}, nil)
 				})
 			}
-			src := open(t, o)
+			src := openSource(t, o)
 			list, problems := messages(t, src, "INBOX")
 			if len(list) != 6 || problems != nil {
 				t.Fatalf("%d messages, problems %v", len(list), problems)
@@ -210,7 +210,7 @@ func TestDamagedMessages(t *testing.T) {
 				if err := os.RemoveAll(filepath.Join(s.Dir, "index/alice/storage")); err != nil {
 					t.Fatal(err)
 				}
-				src := open(t, o)
+				src := openSource(t, o)
 				list, problems := messages(t, src, "INBOX")
 				text, err := readMessage(src, "INBOX", list[5])
 				if len(list) != 6 || len(problems) != 1 || err != nil || !strings.HasPrefix(text, "Subject: message 5") {
@@ -245,7 +245,7 @@ func TestAttachmentsOutside(t *testing.T) {
 		if kind == "mdbox" {
 			o.Kind = Multi
 		}
-		src := open(t, o)
+		src := openSource(t, o)
 		list, problems := messages(t, src, "INBOX")
 		if len(list) != 2 || problems != nil {
 			t.Fatalf("%s: %d messages, %v", kind, len(list), problems)
@@ -292,7 +292,7 @@ func TestLivingServer(t *testing.T) {
 					}
 				}
 			}()
-			src := open(t, o)
+			src := openSource(t, o)
 			for range 30 {
 				stays := map[string]bool{}
 				list, problems := messages(t, src, "INBOX")
@@ -333,7 +333,7 @@ func TestState(t *testing.T) {
 			t.Parallel()
 			s, o := start(t, location, "")
 			o.Now = func() time.Time { return time.Now().Add(time.Minute) }
-			src := open(t, o)
+			src := openSource(t, o)
 			states := func() map[string]string {
 				out := map[string]string{}
 				boxes, _ := mailboxes(t, src)
@@ -411,7 +411,7 @@ func TestHostileTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	src := open(t, Options{Root: template(t, dir), User: "alice"})
+	src := openSource(t, Options{Root: template(t, dir), User: "alice"})
 	boxes, _ := mailboxes(t, src)
 	if len(boxes) != 3 {
 		t.Errorf("%d folders", len(boxes))

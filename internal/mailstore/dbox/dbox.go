@@ -17,6 +17,9 @@
 //     as removed; without a map, be they removed or not. Flags are unknown then,
 //     and absence from the folder is no evidence of deletion (Mailbox.Lost).
 //
+// Folders lie as Dovecot lays them out for these formats unless told otherwise
+// (LAYOUT=fs): mailboxes/Work/2024/dbox-Mails. Other layouts are not read.
+//
 // Compressed messages are read as mail (package atrest). Messages whose
 // attachments Dovecot keeps in files of their own (mail_attachment_dir) are
 // reported as damaged, never given without them.

@@ -177,7 +177,7 @@ func imapView(s *dovecot.Server) (map[string]view, []string) {
 	return out, c.Subscribed()
 }
 
-func open(t *testing.T, o Options) *Source {
+func openSource(t *testing.T, o Options) *Source {
 	t.Helper()
 	s, err := Open(o)
 	if err != nil {
@@ -300,7 +300,7 @@ func TestAgreesWithDovecot(t *testing.T) {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			s, o := start(t, l.location, l.compress)
-			src := open(t, o)
+			src := openSource(t, o)
 			fill(s)
 			check := func(what string) {
 				t.Helper()
@@ -342,7 +342,7 @@ func TestAgreesWithDovecot(t *testing.T) {
 func checkAltHint(t *testing.T, o Options) {
 	t.Helper()
 	o.Alt = nil
-	src := open(t, o)
+	src := openSource(t, o)
 	list, _ := messages(t, src, "INBOX")
 	missing := 0
 	for _, m := range list {

@@ -275,8 +275,8 @@ func (b box) state(lacking string) string {
 	if b.a.opt.Kind == Multi {
 		return s.String() + lacking
 	}
-	for _, root := range []*os.Root{b.a.root, b.a.alt} {
-		if root != nil && !b.stat(&s, root, b.mails()) {
+	for _, root := range b.a.roots() {
+		if !b.stat(&s, root, b.mails()) {
 			return ""
 		}
 	}

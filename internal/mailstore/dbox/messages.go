@@ -27,6 +27,9 @@ func (s *Source) Messages(ctx context.Context, m mailstore.Mailbox, yield func(m
 	return s.with(m.User, func(a *account) error {
 		l := listing{ctx: ctx, box: a.box(m.Name), yield: yield}
 		defer l.leave()
+		if a.opt.Kind == Single {
+			defer l.openMails()()
+		}
 		ix, err := l.box.readIndex()
 		switch {
 		case err == nil:
@@ -53,6 +56,7 @@ type listing struct {
 	problems []*mailstore.Problem
 
 	messages *index.Index // mdbox's map; nil: it cannot be read
+	mails    []*os.Root   // the directories of an sdbox folder's files
 
 	file  *os.File // the mdbox file that was read last
 	id    uint32
@@ -100,12 +104,27 @@ func (l *listing) indexed(ix *index.Index) error {
 	return nil
 }
 
+// openMails opens the directories of the folder's files; one that cannot be
+// opened has none.
+func (l *listing) openMails() (closeMails func()) {
+	for _, root := range l.box.a.roots() {
+		if d, err := root.OpenRoot(l.box.mails()); err == nil {
+			l.mails = append(l.mails, d)
+		}
+	}
+	return func() {
+		for _, d := range l.mails {
+			d.Close()
+		}
+	}
+}
+
 // single fills in what the file of an sdbox message tells. What is wrong with it
 // is told when it is opened.
 func (l *listing) single(m *mailstore.Message) {
 	m.Key = fmt.Sprintf("u.%d", m.UID)
 	m.Place = m.Key
-	f, closeFile, err := l.box.a.open(path.Join(l.box.mails(), m.Key))
+	f, closeFile, err := open(l.mails, m.Key)
 	if err != nil {
 		return
 	}
@@ -182,10 +201,7 @@ func (l *listing) leave() {
 // files lists the files of an sdbox folder whose index cannot be read.
 func (l *listing) files() error {
 	uids := map[uint32]bool{}
-	for _, root := range []*os.Root{l.box.a.root, l.box.a.alt} {
-		if root == nil {
-			continue
-		}
+	for _, root := range l.box.a.roots() {
 		entries, err := readDir(root, l.box.mails())
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.problem(filepath.Join(root.Name(), l.box.mails()), err)
@@ -263,14 +279,23 @@ func sizeOf(f *os.File) int64 {
 	return info.Size()
 }
 
+// roots are where the user's mail is.
+func (a *account) roots() []*os.Root {
+	if a.alt == nil {
+		return []*os.Root{a.root}
+	}
+	return []*os.Root{a.root, a.alt}
+}
+
 // open opens a file below the root or, where it is not there, below the
-// alternative one. Its access time is left alone where the kernel lets us.
-func (a *account) open(name string) (*os.File, func(), error) {
+// alternative one.
+func (a *account) open(name string) (*os.File, func(), error) { return open(a.roots(), name) }
+
+// open opens a file below the first root that has it. Its access time is left
+// alone where the kernel lets us.
+func open(roots []*os.Root, name string) (*os.File, func(), error) {
 	var last error = fs.ErrNotExist
-	for _, root := range []*os.Root{a.root, a.alt} {
-		if root == nil {
-			continue
-		}
+	for _, root := range roots {
 		const flags = os.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW
 		f, err := root.OpenFile(name, flags|unix.O_NOATIME, 0)
 		if errors.Is(err, fs.ErrPermission) {

@@ -162,10 +162,7 @@ func (a *account) scanFile(s *scanned, id uint32) {
 func (a *account) files() (ids []uint32, state string, problems []*mailstore.Problem) {
 	var token strings.Builder
 	settled := true
-	for _, root := range []*os.Root{a.root, a.alt} {
-		if root == nil {
-			continue
-		}
+	for _, root := range a.roots() {
 		entries, err := readDir(root, storageDir)
 		if err != nil && !(errors.Is(err, fs.ErrNotExist) && root == a.alt) {
 			problems = append(problems, a.problem("", filepath.Join(root.Name(), storageDir), err))
