@@ -83,7 +83,7 @@ func (a *account) findClaims(ctx context.Context) (*claims, error) {
 // owner is the folder that a message may stand in although no index says so, ""
 // for none: its first one, if its index is lost, or the first of all that are.
 func (c *claims) owner(a *account, s stored) string {
-	if c.messages == nil && c.byGUID[s.guid] {
+	if c.messages == nil && s.guid != "" && c.byGUID[s.guid] {
 		return ""
 	}
 	if c.messages != nil {
