@@ -27,12 +27,15 @@ type Options struct {
 	ServerName string // the name in the certificate; "" means Addr's host
 	Security   Security
 	Roots      *x509.CertPool // nil means the system's
-	// Idle is how long the server may keep silent while a command is in flight,
-	// and how long connecting may take; 0 means two minutes.
+	// Idle is how long the server may keep silent while a command is in flight;
+	// 0 means two minutes. Connecting may take as long, and at most half a minute.
 	Idle time.Duration
 }
 
-const defaultIdle = 2 * time.Minute
+const (
+	defaultIdle    = 2 * time.Minute
+	longestConnect = 30 * time.Second
+)
 
 func (o *Options) idle() time.Duration {
 	if o.Idle > 0 {
@@ -41,9 +44,12 @@ func (o *Options) idle() time.Duration {
 	return defaultIdle
 }
 
+// patience is how long connecting may take.
+func (o *Options) patience() time.Duration { return min(o.idle(), longestConnect) }
+
 // Dial connects, begins TLS and reads the greeting. Errors are *DialError.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
-	dialer := net.Dialer{Timeout: o.idle()}
+	dialer := net.Dialer{Timeout: o.patience()}
 	nc, err := dialer.DialContext(ctx, "tcp", o.Addr)
 	if err != nil {
 		return nil, explain(&o, err)

@@ -147,12 +147,12 @@ func explain(o *Options, err error) error {
 	var record tls.RecordHeaderError
 	var dns *net.DNSError
 	switch {
-	case errors.As(err, &dns):
+	case errors.As(err, &dns) && dns.IsNotFound:
 		e.Err, e.Hint = errors.New("no address is known for this name"), "check the host name"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Err, e.Hint = errors.New("connection refused"), "is the server running, and is the port right?"
 	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
-		e.Err, e.Hint = fmt.Errorf("no answer within %v", o.idle()), "check the address, the port and the firewall"
+		e.Err, e.Hint = fmt.Errorf("no answer within %v", o.patience()), "check the address, the port and the firewall"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		e.Err, e.Hint = fmt.Errorf("the server's certificate is not valid now: %w", err), "renew the certificate, and check this machine's clock"
 	case errors.As(err, &authority):
