@@ -151,7 +151,7 @@ func TestYieldStops(t *testing.T) {
 func TestReadersLagBehind(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, mailbox("INBOX", 5))
-	src := f.source(Options{})
+	src := f.source(Options{Separator: "*"})
 	type job struct {
 		box mailstore.Mailbox
 		m   mailstore.Message
