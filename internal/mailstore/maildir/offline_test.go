@@ -289,3 +289,31 @@ func TestRenumbers(t *testing.T) {
 		t.Error("Renumbers made a folder")
 	}
 }
+
+// A running server reads dovecot-keywords again only when the second of its
+// modification has changed, so each of our writings has one of its own.
+func TestKeywordsGetALaterSecond(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Create(Options{Root: template(t, dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Account(ctx, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustMailbox(t, a, mailstore.Mailbox{Name: "INBOX", UIDValidity: 7})
+	var last int64
+	for i, keyword := range []string{"one", "two", "three"} {
+		mustAdd(t, a, mailstore.Delivery{Mailbox: "INBOX", Stored: []byte(body(i)), UID: mailstore.UID(i + 1), Flags: []string{keyword}, InternalDate: when})
+		if err := a.(*writer).flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, keywordsName))
+		if err != nil || info.ModTime().Unix() <= last {
+			t.Errorf("%s: written at %v, before at %d, %v", keyword, info.ModTime(), last, err)
+		}
+		last = info.ModTime().Unix()
+	}
+	mustClose(t, a)
+}
