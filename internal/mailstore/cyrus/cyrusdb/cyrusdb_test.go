@@ -38,14 +38,13 @@ func decode(t testing.TB, file string) *DB {
 	return d
 }
 
-// A mailboxes.db of a development version after 3.12 is read as an independent
-// reader does.
+// A mailboxes.db is read as the server's own tool does.
 func TestFixture(t *testing.T) {
-	want, err := os.ReadFile("../testdata/v19/mailboxes.txt")
+	want, err := os.ReadFile("../testdata/list/mailboxes.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := decode(t, "../testdata/v19/mailboxes.db")
+	d := decode(t, "../testdata/list/mailboxes.db")
 	if d.Format != Twoskip || len(d.Damage) > 0 || show(d) != string(want) {
 		t.Errorf("damage %q, got %q", d.Damage, show(d))
 	}
@@ -222,11 +221,11 @@ func TestRings(t *testing.T) {
 
 // What a transaction has written and not committed does not count.
 func TestUncommitted(t *testing.T) {
-	b, err := os.ReadFile("../testdata/v19/mailboxes.db")
+	b, err := os.ReadFile("../testdata/list/mailboxes.db")
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := decode(t, "../testdata/v19/mailboxes.db")
+	whole := decode(t, "../testdata/list/mailboxes.db")
 	for pointer := range 2 { // the first record's two pointers of level 0
 		open := append(bytes.Clone(b), bytes.Repeat([]byte{0x55}, 96)...)
 		at := 72 + 8*pointer
@@ -243,7 +242,7 @@ func TestUncommitted(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	b, err := os.ReadFile("../testdata/v19/mailboxes.db")
+	b, err := os.ReadFile("../testdata/list/mailboxes.db")
 	if err != nil {
 		f.Fatal(err)
 	}
