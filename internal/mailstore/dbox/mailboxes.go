@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
-	"salvor/internal/mailstore/dbox/index"
+	"salvor/internal/mailstore/dovecot/index"
 	"salvor/internal/mailstore/deliver"
 	"salvor/internal/mailstore/folder"
 )

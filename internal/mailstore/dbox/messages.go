@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
-	"salvor/internal/mailstore/dbox/index"
+	"salvor/internal/mailstore/dovecot/index"
 	"salvor/internal/mailstore/folder"
 )
 

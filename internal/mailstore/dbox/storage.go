@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"salvor/internal/mailstore"
-	"salvor/internal/mailstore/dbox/index"
+	"salvor/internal/mailstore/dovecot/index"
 )
 
 // A location is where a message stands in mdbox's storage.

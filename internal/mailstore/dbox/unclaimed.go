@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"salvor/internal/mailstore"
-	"salvor/internal/mailstore/dbox/index"
+	"salvor/internal/mailstore/dovecot/index"
 )
 
 // claims are what the folders of an mdbox whose index can be read have of its
