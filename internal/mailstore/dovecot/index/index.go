@@ -1,7 +1,8 @@
 // Package index reads Dovecot's binary mailbox indexes: dovecot.index, and the
 // transaction logs dovecot.index.log and dovecot.index.log.2, which hold what
 // has happened since it was written. A young mailbox has a log only. Package
-// dbox calls it, for mailboxes and for mdbox's map of its storage.
+// dbox calls it, for mailboxes and for mdbox's map of its storage, and maildir to
+// know what only an index tells.
 //
 // It reads what a backup needs: UIDVALIDITY, UIDs, flags, keywords and the
 // extensions that the caller names. It locks nothing and writes nothing. An
