@@ -24,6 +24,7 @@ type Command struct {
 	name    string
 	parts   []piece
 	secrets []string
+	more    bool // another follows at once: it need not be on its way before
 }
 
 // A piece of a command is text, a literal, or an answer to a "+".
@@ -161,6 +162,9 @@ func (p *Pending) send(caps Caps) error {
 	// A line ends after the last piece, unless an answer to "+" has brought one.
 	if p.cmd.parts[len(p.cmd.parts)-1].answer == nil {
 		p.c.bw.WriteString("\r\n")
+	}
+	if p.cmd.more {
+		return nil
 	}
 	return p.c.bw.Flush()
 }

@@ -149,15 +149,19 @@ func (c *Conn) Statuses(ctx context.Context, names []string, items string, yield
 		s *Status
 	}
 	var window []asked
+	filling := true
 	for next := 0; next < len(names) || len(window) > 0; {
-		if next < len(names) && len(window) < statusWindow {
+		// Half a window at a time: one packet carries many commands.
+		filling = next < len(names) && (len(window) <= statusWindow/2 || filling && len(window) < statusWindow)
+		if filling {
 			s := &Status{Mailbox: names[next]}
-			p, err := c.startStatus(ctx, s, items)
+			next++
+			more := next < len(names) && len(window)+1 < statusWindow
+			p, err := c.startStatus(ctx, s, items, more)
 			if err != nil {
 				return err
 			}
 			window = append(window, asked{p, s})
-			next++
 			continue
 		}
 		first := window[0]
@@ -177,8 +181,9 @@ func (c *Conn) Statuses(ctx context.Context, names []string, items string, yield
 	return nil
 }
 
-func (c *Conn) startStatus(ctx context.Context, s *Status, items string) (*Pending, error) {
+func (c *Conn) startStatus(ctx context.Context, s *Status, items string, more bool) (*Pending, error) {
 	cmd := NewCommand("STATUS").String(s.Mailbox).Raw(" (" + items + ")")
+	cmd.more = more
 	cmd.Handle = func(r *Response) (bool, error) {
 		if r.Name != "STATUS" {
 			return false, nil
