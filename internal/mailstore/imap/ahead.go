@@ -42,8 +42,9 @@ type entry struct {
 	size   int64 // as promised
 	number uint64
 	stage  stage
-	wanted bool // somebody waits in Open
-	tries  int  // connections that ended while it was the next to come
+	wanted bool  // somebody waits in Open
+	tries  int   // connections that ended while it was the next to come
+	last   error // the last of these ends, when there will be no further try
 	cost   int64
 
 	done chan struct{} // closed when it has arrived

@@ -157,7 +157,7 @@ func (f *fetcher) judge(c *wire.Conn, b *batch, left []*entry, refusal error) er
 		case exists:
 			a.arrive(e, nil, fmt.Errorf("%w: the server knows UID %d and sends no content (it says %q)", mailstore.ErrDamaged, e.uid, b.about(seq)))
 		case e.tries > 0:
-			a.arrive(e, nil, fmt.Errorf("%w: the server hung up when it was to send UID %d, and has it no more", mailstore.ErrDamaged, e.uid))
+			a.arrive(e, nil, fmt.Errorf("%w: the server hung up when UID %d was to come, and has it no more: lost, or just deleted", mailstore.ErrDamaged, e.uid))
 		default:
 			a.arrive(e, nil, mailstore.ErrVanished)
 		}

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -165,6 +166,12 @@ func (f *fetcher) stream(b *batch) {
 		return
 	}
 	flying := []*batch{b}
+	if why := b.entries[0].last; why != nil {
+		if err = f.judge(c, b, b.entries, why); err != nil {
+			f.broken(flying, err)
+		}
+		return
+	}
 	if err = f.ask(c, b); err != nil {
 		f.broken(flying, err)
 		return
@@ -212,6 +219,32 @@ func (f *fetcher) fail(b *batch, err error) {
 	}
 }
 
+// left gives the messages that have not come, and the one that was to come next:
+// a server sends them by UID, and passes over those that are not there. ahead's
+// mu is held.
+func left(flying []*batch) (again []*entry, next *entry) {
+	for _, b := range flying {
+		byUID := slices.SortedFunc(slices.Values(b.entries), func(x, y *entry) int { return cmp.Compare(x.uid, y.uid) })
+		for _, e := range byUID {
+			switch {
+			case e.stage == arrived:
+				next = nil
+			case next == nil:
+				next = e
+			}
+		}
+		for _, e := range b.entries {
+			if e.stage != arrived {
+				again = append(again, e)
+			}
+		}
+	}
+	if next == nil && len(again) > 0 {
+		next = again[0]
+	}
+	return again, next
+}
+
 // broken deals with a connection that ended: the message that was to come next
 // is suspected to be the reason, all go back to the beginning of the line.
 func (f *fetcher) broken(flying []*batch, err error) {
@@ -227,22 +260,22 @@ func (f *fetcher) broken(flying []*batch, err error) {
 		}
 		return
 	}
-	var again []*entry
-	for _, b := range flying {
-		again = append(again, f.missing(b)...)
-	}
 	a := f.s.ahead
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	again, suspect := left(flying)
+	if suspect != nil {
+		suspect.tries++
+	}
 	if f.s.ctx.Err() != nil {
 		err = errClosed
 	}
 	var urgent, queue []*entry
-	for i, e := range again {
-		if i == 0 {
-			e.tries++
-		}
-		if e.tries >= maxTries || f.s.ctx.Err() != nil || e.tries > 1 && tooLarge(err) {
+	for _, e := range again {
+		switch {
+		case e == suspect && e.tries == maxTries && wire.IsHungUp(err):
+			e.last = err // to be judged
+		case f.s.ctx.Err() != nil, e.tries >= maxTries, e.tries > 1 && tooLarge(err):
 			a.arrive(e, nil, err)
 			continue
 		}

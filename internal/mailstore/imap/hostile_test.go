@@ -45,11 +45,11 @@ func TestOneBadMessage(t *testing.T) {
 		"hangs up in the middle": {fetching(bad, func(c *fakeConn) {
 			c.say("* 33 FETCH (UID 33 BODY[] {500}\r\nabc")
 			c.Close()
-		}), "hung up in the middle of a literal of 500 bytes", nil},
+		}), "hung up in the middle of a literal of 500 bytes", mailstore.ErrDamaged},
 		"says good-bye": {fetching(bad, func(c *fakeConn) {
 			c.say("* BYE FETCH failed: Internal error")
 			c.Close()
-		}), "the server hung up: FETCH failed: Internal error", nil},
+		}), "the server hung up: FETCH failed: Internal error", mailstore.ErrDamaged},
 		"lies about the size": {fetching(bad, func(c *fakeConn) { c.say("* 33 FETCH (UID 33 BODY[] {3000000000}") }),
 			"a literal of 3000000000 bytes", nil},
 		"garbage":      {fetching(bad, func(c *fakeConn) { c.say("\x00\x01garbage") }), "no IMAP", nil},

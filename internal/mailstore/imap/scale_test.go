@@ -162,6 +162,54 @@ func TestLostInDbox(t *testing.T) {
 	}
 }
 
+// Over a Maildir's message that is cut or cannot be read Dovecot hangs up, in
+// the middle of it or before; one whose file is gone it drops.
+func TestDamagedMaildir(t *testing.T) {
+	t.Parallel()
+	server := dovecot.Start(t, dovecot.Options{})
+	c := server.Login("alice")
+	for n := range 30 {
+		c.Append("INBOX", letter(n+200), when)
+	}
+	c.Close()
+	src := open(t, server.Port, Options{User: "alice"})
+	box, all := listed(t, src, "INBOX")
+	files, err := filepath.Glob(server.Home("alice") + "/Maildir/new/*")
+	if err != nil || len(files) != 30 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		switch {
+		case strings.Contains(string(text), "letter 204"):
+			err = os.Remove(name)
+		case strings.Contains(string(text), "letter 210"):
+			err = os.Truncate(name, 50)
+		case strings.Contains(string(text), "letter 220"):
+			err = os.Chmod(name, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range all {
+		src.Prefetch(box, m)
+	}
+	for i, m := range all {
+		body, err := read(t.Context(), src, box, m)
+		var want error
+		switch i {
+		case 4:
+			want = mailstore.ErrVanished
+		case 10, 20:
+			want = mailstore.ErrDamaged
+		}
+		if !errors.Is(err, want) || want == nil && (err != nil || body != letter(i+200)) {
+			t.Errorf("UID %d: %v, want %v", m.UID, err, want)
+		}
+	}
+}
+
 // listed gives a mailbox of alice and its messages.
 func listed(t *testing.T, src *Source, name string) (box mailstore.Mailbox, all []mailstore.Message) {
 	t.Helper()

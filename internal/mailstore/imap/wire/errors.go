@@ -70,6 +70,12 @@ func IsBroken(err error) bool {
 	return errors.As(err, &b)
 }
 
+// IsHungUp tells whether it was the server that ended the connection.
+func IsHungUp(err error) bool {
+	var b *Broken
+	return errors.As(err, &b) && (b.Bye != "" || errors.Is(b.Err, errHungUp))
+}
+
 var (
 	errHungUp = errors.New("the server hung up")
 	errClosed = errors.New("closed")
