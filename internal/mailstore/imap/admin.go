@@ -202,7 +202,7 @@ func goodACL(acl string) bool {
 		return false
 	}
 	for i := 0; i+1 < len(fields); i += 2 {
-		odd := func(r rune) bool { return r < ' ' || r == 0x7f }
+		odd := func(r rune) bool { return r < ' ' || r == 0x7f || r == '"' || r == '\\' }
 		if fields[i] == "" || strings.ContainsFunc(fields[i], odd) || strings.Trim(fields[i+1], "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
 			return false
 		}

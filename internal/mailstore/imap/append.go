@@ -104,7 +104,7 @@ func (a *account) setDate(p *parcel) {
 	case a.cyrus:
 		var same bool
 		if p.date, same = clampDate(p.date, firstDate); !same {
-			a.note(p.b.name, true, "Cyrus keeps no dates before 1970 or after 2106: some messages got the nearest that it keeps")
+			a.note(p.b.name, true, datesNote)
 		}
 		p.ordinary = true
 	case p.date.After(now.Add(time.Hour)):

@@ -163,9 +163,9 @@ func (a *account) addExact(ctx context.Context, p *parcel) (mailstore.UID, error
 	if date.IsZero() {
 		date = time.Now()
 	}
-	date, same := clampDate(date, 0)
+	date, same := clampDate(date, firstDate)
 	if !same {
-		a.note(p.b.name, true, "Cyrus keeps no dates before 1970 or after 2106: some messages got the nearest that it keeps")
+		a.note(p.b.name, true, datesNote)
 	}
 	record.Date = uint32(date.Unix())
 	if err := a.stage.put(ctx, a.admin, x.partition, record.GUID, p.wire); err != nil {

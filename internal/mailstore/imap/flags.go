@@ -73,12 +73,14 @@ func (k *flagBook) sort(keywords []string) (proven, untried, refused []string) {
 	return proven, untried, refused
 }
 
-// Cyrus keeps dates as seconds since 1970 in 32 bits, and takes an APPEND with
-// the very first one for one without.
+// Cyrus keeps dates as seconds since 1970 in 32 bits, and takes the very first
+// one for none.
 const (
 	firstDate = 1
 	lastDate  = 1<<32 - 1
 )
+
+const datesNote = "Cyrus keeps no dates before 1970 or after 2106: some messages got the nearest that it keeps"
 
 // clampDate gives the nearest date between the first and lastDate.
 func clampDate(t time.Time, first int64) (at time.Time, same bool) {

@@ -64,7 +64,7 @@ func (a *account) replicate(ctx context.Context, p *parcel) error {
 		return fmt.Errorf("the server does not tell where %q is", name)
 	}
 	_, sum, size := chunk.WireSums(p.wire)
-	date, _ := clampDate(p.d.InternalDate, 0)
+	date, _ := clampDate(p.d.InternalDate, firstDate)
 	record := cyrussync.Record{UID: 1, Flags: append(p.system[:len(p.system):len(p.system)], p.keywords...), Date: uint32(date.Unix()), Size: uint32(size), GUID: sum}
 	err := a.admin.send(ctx, "SYNCAPPLY", func(w io.Writer) error {
 		_, err := w.Write(append(cyrussync.AppendFile([]byte(cyrussync.MessagesHead), info.Partition, sum, p.wire), cyrussync.MessagesEnd...))

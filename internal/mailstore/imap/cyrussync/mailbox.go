@@ -33,7 +33,7 @@ type Record struct {
 	ModSeq uint64
 	// Flags are system flags and keywords, none of them twice, in capitals or not.
 	Flags []string
-	Date  uint32 // INTERNALDATE, in seconds since 1970
+	Date  uint32 // INTERNALDATE, in seconds since 1970; not 0, which Cyrus takes for none
 	Size  uint32 // in bytes
 	GUID  chunk.SHA1
 }
@@ -58,10 +58,12 @@ func (m *Mailbox) SyncCRC() uint32 {
 	return all
 }
 
-var errOrder = errors.New("the records of a mailbox are not in the order of their UIDs")
+var errOrder = errors.New("no record that Cyrus can take: out of order, beyond the mailbox's numbers, empty or without a date")
 
 // WriteApply writes the arguments of SYNCAPPLY that make the mailbox. Its
 // records must be in ascending order of their UIDs, and not be empty messages.
+// A server that finds another checksum says so (IMAP_SYNC_CHECKSUM) when it has
+// written the mailbox already.
 func (m *Mailbox) WriteApply(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "MAILBOX %%(UNIQUEID %s MBOXNAME %s SYNC_CRC %d SYNC_CRC_ANNOT %d LAST_UID %d HIGHESTMODSEQ %d",
@@ -73,7 +75,7 @@ func (m *Mailbox) WriteApply(w io.Writer) error {
 	last := uint32(0)
 	for i := range m.Records {
 		r := &m.Records[i]
-		if r.UID <= last || r.UID > m.LastUID || r.ModSeq > m.HighestModSeq || r.Size == 0 {
+		if r.UID <= last || r.UID > m.LastUID || r.ModSeq > m.HighestModSeq || r.Size == 0 || r.Date == 0 {
 			return fmt.Errorf("mailbox %q, UID %d: %w", m.Name, r.UID, errOrder)
 		}
 		last = r.UID
