@@ -17,8 +17,9 @@ import (
 // appends and compares; that of a Cyrus administrator makes what only they may.
 type account struct {
 	*holding
-	ctx   context.Context // of the restore: when it has ended, mailboxes are not complete
-	admin *admin          // nil without one
+	ctx   context.Context    // of the restore: when it has ended, mailboxes are not complete
+	admin *admin             // nil without one
+	inbox *mailstore.Mailbox // see userLook
 	cyrus bool
 	// binary: literals may hold NUL.
 	binary bool
@@ -84,7 +85,10 @@ func (a *account) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
 	if err := errors.Join(a.err, ctx.Err()); err != nil {
 		return err
 	}
-	if a.boxes[m.Name] != nil {
+	if b := a.boxes[m.Name]; b != nil {
+		if b.exact != nil && len(b.exact.records) == 0 { // begun for others
+			b.mailbox = m
+		}
 		return nil
 	}
 	b, err := a.open(ctx, m)
@@ -92,13 +96,19 @@ func (a *account) Mailbox(ctx context.Context, m mailstore.Mailbox) error {
 		return fmt.Errorf("make folder %q of %q: %w", m.Name, a.link.user, err)
 	}
 	a.boxes[m.Name], a.byWire[b.onWire] = b, b
-	if shown, ok := a.table.name(b.onWire); shown != m.Name && b.onWire != folder.Inbox {
-		if !ok {
-			shown = folder.Clean(b.onWire)
-		}
+	if shown, _ := a.tableOf(b).name(b.onWire); shown != m.Name && b.onWire != folder.Inbox {
 		a.note(m.Name, false, "the folder is called %q there, as the server has no name for it", shown)
 	}
 	return nil
+}
+
+// tableOf gives the names in which a box's name on the wire is written: those of
+// an exact restore are made before the user is.
+func (a *account) tableOf(b *box) *names {
+	if b.exact != nil {
+		return &a.admin.table
+	}
+	return a.table
 }
 
 func (a *account) open(ctx context.Context, m mailstore.Mailbox) (*box, error) {
@@ -109,15 +119,14 @@ func (a *account) open(ctx context.Context, m mailstore.Mailbox) (*box, error) {
 		return same, nil
 	}
 	if a.admin != nil {
-		if !there {
-			b.onWire = a.table.target(m.Name)
-		}
 		if is, err := a.openExact(ctx, b); is || err != nil {
 			return b, err
 		}
 	}
 	if !there {
-		return b, a.create(ctx, b)
+		if err := a.create(ctx, b); err != nil || b.created {
+			return b, err
+		}
 	}
 	k, err := a.contents(ctx, b.onWire)
 	if err != nil {
@@ -138,15 +147,12 @@ func (a *account) open(ctx context.Context, m mailstore.Mailbox) (*box, error) {
 
 // create makes a folder, with its use, and what belongs to it.
 func (a *account) create(ctx context.Context, b *box) error {
-	if a.admin != nil {
-		if _, ok := a.admin.infos[a.admin.inbox()]; !ok {
-			if err := a.admin.createInbox(ctx); err != nil {
-				return err
-			}
-			a.there[folder.Inbox] = true
-			if b.name == folder.Inbox {
-				b.onWire, b.created = folder.Inbox, true
-			}
+	if a.isAbsent() {
+		if err := a.createInbox(ctx); err != nil {
+			return err
+		}
+		if strings.EqualFold(b.name, folder.Inbox) {
+			b.onWire, b.created = folder.Inbox, true
 		}
 	}
 	if !b.created {
@@ -155,12 +161,15 @@ func (a *account) create(ctx context.Context, b *box) error {
 		}
 	}
 	a.there[b.onWire] = true
+	if !b.created { // somebody else has made it meanwhile
+		return nil
+	}
 	a.sums[b.onWire] = &contents{onWire: b.onWire, next: 1}
 	if err := a.furnish(ctx, b); err != nil {
 		return err
 	}
 	if a.admin != nil && b.mailbox.ACL != "" {
-		if err := a.admin.setACL(ctx, b.onWire, b.mailbox.ACL); err != nil {
+		if err := a.admin.setACL(ctx, b.name, b.mailbox.ACL); err != nil {
 			if wire.IsBroken(err) {
 				return err
 			}
@@ -168,6 +177,24 @@ func (a *account) create(ctx context.Context, b *box) error {
 		}
 	}
 	return nil
+}
+
+// isAbsent tells whether the user is not there, of whom an administrator knows.
+func (a *account) isAbsent() bool {
+	if a.admin == nil {
+		return false
+	}
+	_, ok := a.admin.infos[a.admin.inbox()]
+	return !ok
+}
+
+// createInbox makes the user, and asks anew for the namespace: there is none
+// without the user.
+func (a *account) createInbox(ctx context.Context) error {
+	if err := a.admin.createInbox(ctx); err != nil {
+		return err
+	}
+	return a.do(ctx, func(c *wire.Conn) error { return a.learn(ctx, c) })
 }
 
 // createNamed tries the names that the folder may have.
@@ -184,10 +211,10 @@ func (a *account) createNamed(ctx context.Context, b *box) (err error) {
 		}
 	}
 	b.created = err == nil
-	if err == nil || !isThere(err) {
-		return err
+	if isThere(err) {
+		return nil
 	}
-	return nil // somebody else has made it meanwhile
+	return err
 }
 
 // isBadName tells whether a server does not take a name, from its other reasons
@@ -319,7 +346,7 @@ func (a *account) Close(ctx context.Context) error {
 			if !b.created || b.mailbox.Quota == "" {
 				continue
 			}
-			if e := a.admin.setQuota(ctx, b.onWire, b.mailbox.Quota); e != nil {
+			if e := a.admin.setQuota(ctx, b.name, b.mailbox.Quota); e != nil {
 				a.note(b.name, true, "its quota was not set: %v", e)
 			}
 		}

@@ -35,7 +35,7 @@ func (a *admin) recognise(ctx context.Context, c *wire.Conn) (bool, error) {
 		return false, err
 	}
 	a.home = spaces.Others[0].Prefix
-	a.table = names{separator: spaces.Others[0].Separator}
+	a.table = names{separator: spaces.Others[0].Separator, foreign: othersFolders}
 	if _, err := a.get(ctx, c, func(w io.Writer) error { return cyrussync.WriteNames(w, "MAILBOXES", "user.salvor") }); err != nil {
 		var refused *wire.Refused
 		if errors.As(err, &refused) {
@@ -45,6 +45,11 @@ func (a *admin) recognise(ctx context.Context, c *wire.Conn) (bool, error) {
 	}
 	return a.table.separator != "", nil
 }
+
+// othersFolders are the folders below which Cyrus shows users what is not theirs
+// (userprefix and sharedprefix of imapd.conf). Nobody can have folders of their
+// own there.
+var othersFolders = []string{"Other Users", "Shared Folders", "user"}
 
 // maxInfo bounds what SYNCGET USER tells beside mailboxes: subscriptions, seen
 // states, scripts.
@@ -103,7 +108,8 @@ func (a *admin) inbox() string {
 }
 
 // internal is Cyrus' own name of a folder.
-func (a *admin) internal(onWire string) string {
+func (a *admin) internal(name string) string {
+	onWire := a.table.target(name)
 	if onWire == folder.Inbox {
 		return a.inbox()
 	}
@@ -115,16 +121,17 @@ func (a *admin) internal(onWire string) string {
 }
 
 // outside is the administrator's name of a folder.
-func (a *admin) outside(onWire string) string {
+func (a *admin) outside(name string) string {
+	onWire := a.table.target(name)
 	local, domain, virtual := strings.Cut(a.user, "@")
-	name := a.home + local
+	box := a.home + local
 	if onWire != folder.Inbox {
-		name += a.table.separator + onWire
+		box += a.table.separator + onWire
 	}
 	if virtual {
-		name += "@" + domain
+		box += "@" + domain
 	}
-	return name
+	return box
 }
 
 // inexact says why a mailbox cannot be restored with its UIDs; "" when it can:
@@ -177,7 +184,7 @@ func (a *admin) createInbox(ctx context.Context) error {
 }
 
 // setACL gives everybody the rights that stand in a Cyrus ACL.
-func (a *admin) setACL(ctx context.Context, onWire, acl string) error {
+func (a *admin) setACL(ctx context.Context, name, acl string) error {
 	fields := strings.Split(strings.TrimSuffix(acl, "\t"), "\t")
 	if !goodACL(acl) {
 		return fmt.Errorf("%q is no ACL of Cyrus", acl)
@@ -185,7 +192,7 @@ func (a *admin) setACL(ctx context.Context, onWire, acl string) error {
 	for i := 0; i+1 < len(fields); i += 2 {
 		who, rights := fields[i], fields[i+1]
 		err := a.do(ctx, func() *wire.Command {
-			return wire.NewCommand("SETACL").String(a.outside(onWire)).String(who).String(rights)
+			return wire.NewCommand("SETACL").String(a.outside(name)).String(who).String(rights)
 		})
 		if err != nil {
 			return fmt.Errorf("rights of %q: %w", who, err)
@@ -211,7 +218,7 @@ func goodACL(acl string) bool {
 }
 
 // setQuota sets a limit in the form of RFC 9208, of STORAGE and MESSAGE only.
-func (a *admin) setQuota(ctx context.Context, onWire, quota string) error {
+func (a *admin) setQuota(ctx context.Context, name, quota string) error {
 	fields := strings.Fields(quota)
 	good := len(fields) > 0 && len(fields)%2 == 0
 	for i := 0; good && i < len(fields); i += 2 {
@@ -222,6 +229,6 @@ func (a *admin) setQuota(ctx context.Context, onWire, quota string) error {
 		return fmt.Errorf("%q is no quota", quota)
 	}
 	return a.do(ctx, func() *wire.Command {
-		return wire.NewCommand("SETQUOTA").String(a.outside(onWire)).Raw(" (" + strings.Join(fields, " ") + ")")
+		return wire.NewCommand("SETQUOTA").String(a.outside(name)).Raw(" (" + strings.Join(fields, " ") + ")")
 	})
 }

@@ -19,7 +19,9 @@ type parcel struct {
 	b    *box
 	d    *mailstore.Delivery
 	wire []byte // CRLF line ends
-	nul  bool
+	// changed is what the server may make of it; wire itself where nothing else.
+	changed []byte
+	nul     bool
 
 	system, keywords []string // to be sent
 	date             time.Time
@@ -68,9 +70,13 @@ func (a *account) wireForm(d *mailstore.Delivery) []byte {
 
 func (a *account) add(ctx context.Context, p *parcel) (mailstore.UID, error) {
 	p.nul = bytes.IndexByte(p.wire, 0) >= 0
-	if p.nul && !a.cyrus {
-		if there, err := a.changedIsThere(ctx, p); err != nil || there {
-			return 0, errors.Join(err, mailstore.ErrPresent)
+	p.changed = changedForm(p.wire, a.cyrus)
+	suspect := len(p.changed) != len(p.wire) || &p.changed[0] != &p.wire[0]
+	if suspect {
+		if there, err := a.changedIsThere(ctx, p); err != nil {
+			return 0, err
+		} else if there {
+			return 0, mailstore.ErrPresent
 		}
 	}
 	var odd []string
@@ -79,15 +85,15 @@ func (a *account) add(ctx context.Context, p *parcel) (mailstore.UID, error) {
 		a.note(p.b.name, true, "the flag %q was left out: IMAP has no such flag", f)
 	}
 	a.setDate(p)
+	if suspect && a.admin != nil {
+		return 0, a.replicate(ctx, p)
+	}
 	uid, err := a.tryFlags(ctx, p)
 	var r *wire.Refused
 	if errors.As(err, &r) {
 		return a.refused(ctx, p, r)
 	}
-	if err != nil {
-		return 0, err
-	}
-	if p.nul && !a.cyrus {
+	if err == nil && suspect {
 		err = a.tellChange(ctx, p, uid)
 	}
 	return mailstore.UID(uid), err
@@ -205,6 +211,9 @@ func (a *account) deliver(ctx context.Context, p *parcel) (uint32, error) {
 		if err != nil {
 			return 0, err
 		}
+		if err := a.unselect(ctx, c); err != nil && !wire.IsBroken(err) {
+			return 0, err
+		}
 		r, err := c.Do(ctx, p.appendCommand(a.binary))
 		switch {
 		case err == nil:
@@ -236,6 +245,17 @@ func (a *account) deliver(ctx context.Context, p *parcel) (uint32, error) {
 	}
 }
 
+// unselect lets go of the mailbox that was looked into: with it, Dovecot takes
+// half as much time again for every message.
+func (a *account) unselect(ctx context.Context, c *wire.Conn) error {
+	if a.link.box == "" || !c.Caps().Has("UNSELECT") {
+		return nil
+	}
+	a.link.box = ""
+	_, err := c.Do(ctx, wire.NewCommand("UNSELECT"))
+	return err
+}
+
 // appendUID reads the response code of RFC 4315; 0 for none.
 func appendUID(r *wire.Response) uint32 {
 	code, args := r.Code()
@@ -263,18 +283,14 @@ func (p *parcel) arrived(uid uint32) uint32 {
 
 // hasArrived looks whether a message whose APPEND had no answer is there.
 func (a *account) hasArrived(ctx context.Context, p *parcel) (uid uint32, there bool, err error) {
-	want := map[chunk.ID]bool{p.d.Content: true}
-	if p.nul {
-		id, _ := changedForm(p.wire)
-		want[id] = true
-	}
-	set, err := a.arrivals(ctx, p.b.onWire, p.b.next, int64(len(p.wire)))
+	changed, _, _ := chunk.WireSums(p.changed)
+	set, err := a.arrivals(ctx, p.b.onWire, p.b.next)
 	if err != nil || len(set) == 0 {
 		return 0, false, err
 	}
 	n := 0
 	err = a.fetchBodies(ctx, p.b.onWire, set, func(u uint32, id chunk.ID) {
-		if want[id] {
+		if id == p.d.Content || id == changed {
 			n++
 			uid = max(uid, u)
 		}

@@ -163,28 +163,21 @@ func (h *holding) present(ctx context.Context, onWire string, yield func(chunk.I
 	return err
 }
 
-// arrivals are the messages of a mailbox from a UID on, of one size.
-func (h *holding) arrivals(ctx context.Context, onWire string, from uint32, size int64) (wire.Set, error) {
-	var uids []uint32
-	err := h.do(ctx, func(c *wire.Conn) error {
-		uids = nil
+// arrivals are the messages of a mailbox from a UID on.
+func (h *holding) arrivals(ctx context.Context, onWire string, from uint32) (set wire.Set, err error) {
+	err = h.do(ctx, func(c *wire.Conn) error {
 		h.link.box = ""
-		sel, err := h.link.examine(ctx, c, onWire)
-		if err != nil || sel.Messages == 0 {
+		if _, err := h.link.examine(ctx, c, onWire); err != nil {
 			return err
 		}
-		query := wire.FetchQuery{UIDs: strconv.FormatUint(uint64(from), 10) + ":*", Items: "UID RFC822.SIZE", Yield: func(m *wire.Fetched) error {
-			// "*" is the last message, also when its UID is lower.
-			if n, err := m.Items["RFC822.SIZE"].Uint(63); m.UID >= from && err == nil && int64(n) == size {
-				uids = append(uids, m.UID)
+		found, err := c.Search(ctx, "UID "+strconv.FormatUint(uint64(from), 10)+":*")
+		set = nil
+		for _, r := range found { // "*" is the last message, also when its UID is lower
+			if r.Last >= from {
+				set = append(set, wire.Range{First: max(r.First, from), Last: r.Last})
 			}
-			return nil
-		}}
-		p, err := c.Fetch(ctx, query)
-		if err == nil {
-			_, err = p.Wait(ctx)
 		}
 		return err
 	})
-	return wire.SetOf(uids...), err
+	return set, err
 }

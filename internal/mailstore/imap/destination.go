@@ -82,6 +82,11 @@ func (d *Destination) Account(ctx context.Context, user string) (mailstore.Accou
 			a.closeLinks()
 			return nil, err
 		}
+		d.mu.Lock()
+		if l := d.looks[user]; l != nil {
+			a.inbox = l.inbox
+		}
+		d.mu.Unlock()
 	}
 	err = a.do(ctx, func(c *wire.Conn) error {
 		a.cyrus = c.Caps().Has("DIGEST=SHA1")
@@ -151,13 +156,21 @@ func (d *Destination) Renumbers(ctx context.Context, user string, box mailstore.
 	if l.plain != "" {
 		return l.plain, nil
 	}
-	return l.admin.inexact(l.admin.internal(l.admin.table.target(box.Name)), box), nil
+	if strings.EqualFold(box.Name, folder.Inbox) {
+		d.mu.Lock()
+		l.inbox = &box
+		d.mu.Unlock()
+	}
+	return l.admin.inexact(l.admin.internal(box.Name), box), nil
 }
 
 // A userLook is what is known of a user at a Cyrus before the restore begins.
 type userLook struct {
 	plain string // why nothing of the user is restored exactly; "" it may be
 	admin *admin // without a connection
+	// inbox is the INBOX that is going to be restored, nil where none is. Others
+	// may need it before its turn comes.
+	inbox *mailstore.Mailbox
 }
 
 const renumbered = "IMAP servers number messages themselves"

@@ -40,14 +40,14 @@ const maxKeywords = 128
 
 // openExact begins an exact restore; it tells whether there can be one.
 func (a *account) openExact(ctx context.Context, b *box) (bool, error) {
-	name := a.admin.internal(strings.TrimPrefix(b.onWire, a.table.prefix))
+	name := a.admin.internal(b.name)
 	if a.admin.inexact(name, b.mailbox) != "" {
 		return false, nil
 	}
 	info, there := a.admin.infos[name]
 	x := &exactBox{internal: name, there: there, uniqueID: info.UniqueID, next: max(1, b.mailbox.UIDNext),
 		used: map[uint32]bool{}, keywords: map[string]bool{}, flags: map[string][]string{}}
-	b.exact, b.created = x, !there
+	b.exact, b.created, b.onWire = x, !there, a.admin.table.target(b.name)
 	if !there {
 		if err := a.chooseID(ctx, b); err != nil {
 			return false, err
@@ -109,40 +109,52 @@ func newUniqueID() string {
 
 // choosePartition finds the partition that contents go to. Folders stand where
 // the user's INBOX does. To name one that is not there would kill the server's
-// process, so the first mailbox on a server without the user is made at once,
-// empty: that is refused in an orderly way.
+// process, so on a server of which nothing is known yet the INBOX is made at
+// once, empty: that is refused in an orderly way.
 func (a *account) choosePartition(ctx context.Context, b *box) error {
-	for _, name := range []string{b.exact.internal, a.admin.inbox()} {
-		if i, ok := a.admin.infos[name]; ok && isPartition(i.Partition) {
-			b.exact.partition = i.Partition
+	d := a.d
+	if a.isAbsent() {
+		d.mu.Lock()
+		b.exact.partition = d.partition
+		d.mu.Unlock()
+		if b.exact.partition != "" {
 			return nil
 		}
-	}
-	d := a.d
-	d.mu.Lock()
-	b.exact.partition = d.partition
-	d.mu.Unlock()
-	if b.exact.partition != "" {
-		return nil
-	}
-	if b.name != folder.Inbox { // nobody asked for INBOX first, so it has no UIDs to keep
-		if err := a.admin.createInbox(ctx); err != nil {
+		if err := a.beginUser(ctx, b); err != nil {
 			return err
 		}
-		a.there[folder.Inbox] = true
-		b.exact.partition = a.admin.infos[a.admin.inbox()].Partition
-		return nil
 	}
-	b.exact.partition = "default"
-	m := a.mailboxOf(b)
-	m.Records, m.LastUID = nil, 0
-	if err := a.admin.send(ctx, "SYNCAPPLY", m.WriteApply); err != nil {
-		return fmt.Errorf("%w (if the server has no partition called %q, make the user there first)", err, b.exact.partition)
+	b.exact.partition = a.admin.infos[a.admin.inbox()].Partition
+	if !isPartition(b.exact.partition) {
+		return errors.New("the server does not tell its partition")
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.partition = b.exact.partition
-	d.mu.Unlock()
-	return a.admin.refresh(ctx)
+	return nil
+}
+
+// beginUser makes the user's INBOX, with the UIDVALIDITY that it shall have where
+// it is restored too.
+func (a *account) beginUser(ctx context.Context, b *box) error {
+	switch {
+	case b.name == folder.Inbox:
+		b.exact.partition = "default"
+		m := a.mailboxOf(b)
+		m.Records, m.LastUID = nil, 0
+		if err := a.admin.send(ctx, "SYNCAPPLY", m.WriteApply); err != nil {
+			return fmt.Errorf("%w (if the server has no partition called %q, make the user there first)", err, b.exact.partition)
+		}
+		if err := a.admin.refresh(ctx); err != nil {
+			return err
+		}
+		b.exact.there = true
+	case a.inbox != nil && a.inbox.UIDValidity != 0:
+		return a.Mailbox(ctx, *a.inbox)
+	default:
+		return a.createInbox(ctx)
+	}
+	return nil
 }
 
 // addExact leaves a message with the server.
@@ -221,12 +233,18 @@ func (a *account) mailboxOf(b *box) *cyrussync.Mailbox {
 	info := a.admin.infos[x.internal]
 	m := &cyrussync.Mailbox{Name: x.internal, UniqueID: x.uniqueID, Partition: x.partition, UIDValidity: b.mailbox.UIDValidity,
 		ACL: b.mailbox.ACL, LastUpdated: time.Now().Unix(), Records: x.records, HighestModSeq: max(1, info.HighestModSeq)}
+	if m.ACL != "" && !goodACL(m.ACL) {
+		a.note(b.name, true, "its rights (ACL) were not set: %q is none of Cyrus'", m.ACL)
+	}
 	switch {
 	case goodACL(m.ACL):
 	case x.there && goodACL(info.ACL):
 		m.ACL = info.ACL
 	default:
 		m.ACL = a.link.user + "\tlrswipkxtecdan\t"
+	}
+	if isUse(b.mailbox.SpecialUse) && b.name != folder.Inbox {
+		m.SpecialUse, m.User = b.mailbox.SpecialUse, a.link.user
 	}
 	if b.mailbox.HighestModSeq < 1<<62 {
 		m.HighestModSeq = max(m.HighestModSeq, b.mailbox.HighestModSeq)
@@ -301,13 +319,10 @@ func (a *account) prepare(ctx context.Context, boxes []*box) error {
 		a.err = err
 		return err
 	}
-	if _, ok := a.admin.infos[a.admin.inbox()]; !ok && boxes[0].name != folder.Inbox {
-		if err := a.admin.createInbox(ctx); err != nil {
-			a.err = err
-			return err
-		}
+	if a.isAbsent() && boxes[0].name != folder.Inbox {
+		a.err = a.createInbox(ctx)
 	}
-	return nil
+	return a.err
 }
 
 // make makes one mailbox out of what was left with the server.
@@ -333,5 +348,16 @@ func (a *account) make(ctx context.Context, b *box) error {
 		return err
 	}
 	b.exact.done = true
+	if a.isAbsent() { // now there is a namespace
+		if err := a.admin.refresh(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.do(ctx, func(c *wire.Conn) error { return a.learn(ctx, c) }); err != nil {
+		return err
+	}
+	if b.onWire = a.table.target(b.name); !a.there[b.onWire] {
+		return fmt.Errorf("the server does not show the folder that it has made as %q", m.Name)
+	}
 	return a.furnish(ctx, b)
 }

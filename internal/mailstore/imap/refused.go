@@ -53,7 +53,7 @@ func (a *account) refused(ctx context.Context, p *parcel, r *wire.Refused) (mail
 
 // replicate appends a message over the replication verbs, which take any bytes.
 func (a *account) replicate(ctx context.Context, p *parcel) error {
-	name := a.admin.internal(strings.TrimPrefix(p.b.onWire, a.table.prefix))
+	name := a.admin.internal(p.b.name)
 	if _, ok := a.admin.infos[name]; !ok {
 		if err := a.admin.refresh(ctx); err != nil {
 			return err
@@ -95,10 +95,31 @@ func isPartition(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
 }
 
-// changedForm is what Dovecot makes of a message: it stores 0x80 for NUL.
-func changedForm(wire []byte) (chunk.ID, int64) {
-	id, _, size := chunk.WireSums(bytes.ReplaceAll(wire, []byte{0}, []byte{0x80}))
-	return id, size
+// changedForm is what a server is known to make of a message: Cyrus writes "X"
+// for 8-bit bytes of headers (munge8bit), Dovecot 0x80 for NUL and one CR less
+// before a line's end of several. It is the message itself where nothing is
+// changed.
+func changedForm(wire []byte, cyrus bool) []byte {
+	if !cyrus {
+		if bytes.IndexByte(wire, 0) < 0 && !bytes.Contains(wire, []byte("\r\r\n")) {
+			return wire
+		}
+		return bytes.ReplaceAll(bytes.ReplaceAll(wire, []byte{0}, []byte{0x80}), []byte("\r\r\n"), []byte("\r\n"))
+	}
+	head := len(wire)
+	if i := bytes.Index(wire, []byte("\r\n\r\n")); i >= 0 {
+		head = i
+	}
+	if bytes.HasPrefix(wire, []byte("\r\n")) || !bytes.ContainsFunc(wire[:head], func(r rune) bool { return r >= 0x80 }) {
+		return wire
+	}
+	changed := bytes.Clone(wire)
+	for i := range changed[:head] {
+		if changed[i] >= 0x80 {
+			changed[i] = 'X'
+		}
+	}
+	return changed
 }
 
 // changedIsThere tells whether the mailbox holds a copy of the message, in the
@@ -111,8 +132,8 @@ func (a *account) changedIsThere(ctx context.Context, p *parcel) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	id, size := changedForm(p.wire)
-	n, err := a.copies(ctx, k, mailstore.Wanted{Content: id, Size: size})
+	id, sum, size := chunk.WireSums(p.changed)
+	n, err := a.copies(ctx, k, mailstore.Wanted{Content: id, SHA1: sum, Size: size})
 	if err != nil || n <= p.b.changed[id] {
 		return false, err
 	}
@@ -123,7 +144,7 @@ func (a *account) changedIsThere(ctx context.Context, p *parcel) (bool, error) {
 	return true, nil
 }
 
-// tellChange looks what the server has made of a message with NULs.
+// tellChange looks what the server has made of a message that it may change.
 func (a *account) tellChange(ctx context.Context, p *parcel, uid uint32) error {
 	same := false
 	if uid != 0 {
@@ -133,8 +154,12 @@ func (a *account) tellChange(ctx context.Context, p *parcel, uid uint32) error {
 			return err
 		}
 	}
-	if !same {
-		a.note(p.b.name, true, "the server has changed some messages: it stores 0x80 where they have NUL")
+	switch {
+	case same:
+	case a.cyrus:
+		a.note(p.b.name, true, "the server has changed some messages: it writes X for 8-bit bytes in their headers (an administrator's login leaves them as they are)")
+	default:
+		a.note(p.b.name, true, "the server has changed some messages: it stores 0x80 where they have NUL, or one CR less before a line's end of several")
 	}
 	return nil
 }

@@ -24,7 +24,9 @@ type Mailbox struct {
 	LastUID       uint32
 	HighestModSeq uint64
 	LastUpdated   int64 // of all records, in seconds since 1970
-	Records       []Record
+	// SpecialUse is that of RFC 6154 for User, "" for none.
+	SpecialUse, User string
+	Records          []Record
 }
 
 // A Record is one message of a Mailbox. Its content is known by its GUID.
@@ -71,7 +73,11 @@ func (m *Mailbox) WriteApply(w io.Writer) error {
 	// Nothing is \Recent to the clients that come now.
 	fmt.Fprintf(b, " RECENTUID %d RECENTTIME %d LAST_APPENDDATE %d POP3_LAST_LOGIN 0 UIDVALIDITY %d PARTITION %s ACL %s OPTIONS P",
 		m.LastUID, m.LastUpdated, m.LastUpdated, m.UIDValidity, astring(m.Partition), astring(m.ACL))
-	b.WriteString(" CREATEDMODSEQ 1 RECORD (")
+	b.WriteString(" CREATEDMODSEQ 1")
+	if m.SpecialUse != "" {
+		fmt.Fprintf(b, " ANNOTATIONS (%%(ENTRY /specialuse USERID %s MODSEQ 0 VALUE %s))", astring(m.User), astring(m.SpecialUse))
+	}
+	b.WriteString(" RECORD (")
 	last := uint32(0)
 	for i := range m.Records {
 		r := &m.Records[i]
