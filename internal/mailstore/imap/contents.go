@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"salvor/chunk"
@@ -25,6 +26,9 @@ type hashed struct {
 	sha1 chunk.SHA1
 	size int64
 }
+
+// maxMessages bounds what a server may list of one mailbox.
+const maxMessages = 1 << 24
 
 // contents lists a mailbox once.
 func (h *holding) contents(ctx context.Context, onWire string) (*contents, error) {
@@ -78,7 +82,9 @@ func (h *holding) listContents(ctx context.Context, c *wire.Conn, onWire string)
 		} else {
 			k.sizes[int64(size)] = append(k.sizes[int64(size)], m.UID)
 		}
-		seen[m.UID] = true
+		if seen[m.UID] = true; len(seen) > maxMessages {
+			return fmt.Errorf("more than %d messages in one mailbox", maxMessages)
+		}
 		return nil
 	}})
 	if err == nil {
@@ -117,7 +123,7 @@ func (h *holding) fetchBodies(ctx context.Context, onWire string, set wire.Set, 
 		for part := range set.Chunks(1000, 4000) {
 			p, err := c.Fetch(ctx, wire.FetchQuery{UIDs: part.String(), Items: "UID BODY.PEEK[]", MaxLiteral: h.d.s.o.MaxMessage, Yield: func(m *wire.Fetched) error {
 				body, ok := m.Items["BODY[]"]
-				if m.UID == 0 || !ok || body.Kind != wire.String || done[m.UID] {
+				if !ok || body.Kind != wire.String || done[m.UID] || !set.Contains(m.UID) {
 					return nil
 				}
 				done[m.UID] = true

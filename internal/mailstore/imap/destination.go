@@ -85,6 +85,7 @@ func (d *Destination) Account(ctx context.Context, user string) (mailstore.Accou
 		d.mu.Lock()
 		if l := d.looks[user]; l != nil {
 			a.inbox = l.inbox
+			delete(d.looks, user) // what it says is not true for long
 		}
 		d.mu.Unlock()
 	}

@@ -47,7 +47,7 @@ func (a *account) openExact(ctx context.Context, b *box) (bool, error) {
 	info, there := a.admin.infos[name]
 	x := &exactBox{internal: name, there: there, uniqueID: info.UniqueID, next: max(1, b.mailbox.UIDNext),
 		used: map[uint32]bool{}, keywords: map[string]bool{}, flags: map[string][]string{}}
-	b.exact, b.created, b.onWire = x, !there, a.admin.table.target(b.name)
+	b.exact, b.created, b.onWire = x, true, a.admin.table.target(b.name)
 	if !there {
 		if err := a.chooseID(ctx, b); err != nil {
 			return false, err
@@ -296,6 +296,9 @@ func (a *account) finishExact(ctx context.Context) error {
 			err = errors.Join(err, fmt.Errorf("restore folder %q of %q with its UIDs: %w", b.name, a.link.user, e))
 		}
 	}
+	if slices.ContainsFunc(boxes, func(b *box) bool { return b.exact.done }) {
+		err = errors.Join(err, a.dress(ctx, boxes))
+	}
 	a.dropped = map[string]int{}
 	for _, b := range boxes {
 		if n := len(b.exact.records); !b.exact.done && n > 0 {
@@ -348,7 +351,13 @@ func (a *account) make(ctx context.Context, b *box) error {
 		return err
 	}
 	b.exact.done = true
-	if a.isAbsent() { // now there is a namespace
+	return nil
+}
+
+// dress gives the mailboxes that were made their subscriptions, and looks that
+// the server shows them.
+func (a *account) dress(ctx context.Context, boxes []*box) error {
+	if a.isAbsent() { // there was no namespace without the user
 		if err := a.admin.refresh(ctx); err != nil {
 			return err
 		}
@@ -356,8 +365,17 @@ func (a *account) make(ctx context.Context, b *box) error {
 	if err := a.do(ctx, func(c *wire.Conn) error { return a.learn(ctx, c) }); err != nil {
 		return err
 	}
-	if b.onWire = a.table.target(b.name); !a.there[b.onWire] {
-		return fmt.Errorf("the server does not show the folder that it has made as %q", m.Name)
+	var err error
+	for _, b := range boxes {
+		if !b.exact.done {
+			continue
+		}
+		b.onWire = a.table.target(b.name)
+		if !a.there[b.onWire] {
+			err = errors.Join(err, fmt.Errorf("folder %q of %q: the server has made it and does not show it", b.name, a.link.user))
+		} else if e := a.furnish(ctx, b); e != nil {
+			err = errors.Join(err, inFolder(b.name, e))
+		}
 	}
-	return a.furnish(ctx, b)
+	return err
 }

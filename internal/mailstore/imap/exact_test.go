@@ -334,9 +334,6 @@ func TestExactInterrupted(t *testing.T) {
 
 // A large mailbox goes up in bounded batches.
 func TestExactLarge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("20,000 messages")
-	}
 	t.Parallel()
 	s := cyrus.Start(t, cyrus.Options{})
 	a := accountAt(t, destinationAt(t, s.Port, cyrus.Admin), "max")

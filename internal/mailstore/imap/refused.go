@@ -51,7 +51,8 @@ func (a *account) refused(ctx context.Context, p *parcel, r *wire.Refused) (mail
 	return 0, nil
 }
 
-// replicate appends a message over the replication verbs, which take any bytes.
+// replicate appends a message over the replication verbs, which take any bytes
+// and ask for no quota.
 func (a *account) replicate(ctx context.Context, p *parcel) error {
 	name := a.admin.internal(p.b.name)
 	if _, ok := a.admin.infos[name]; !ok {
@@ -70,10 +71,19 @@ func (a *account) replicate(ctx context.Context, p *parcel) error {
 		_, err := w.Write(append(cyrussync.AppendFile([]byte(cyrussync.MessagesHead), info.Partition, sum, p.wire), cyrussync.MessagesEnd...))
 		return err
 	})
-	if err == nil {
-		err = a.admin.send(ctx, "SYNCRESTORE", func(w io.Writer) error {
+	restore := func() error {
+		return a.admin.send(ctx, "SYNCRESTORE", func(w io.Writer) error {
 			return cyrussync.WriteRestore(w, name, record, time.Now().Unix())
 		})
+	}
+	if err == nil {
+		err = restore()
+	}
+	if isRefused(err) && len(p.keywords) > 0 { // the mailbox has as many as it can
+		record.Flags = p.system
+		if err = restore(); err == nil {
+			a.leaveOut(p.b, p.keywords...)
+		}
 	}
 	if wire.IsBroken(err) {
 		a.stage.lose(err)
