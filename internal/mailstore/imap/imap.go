@@ -217,7 +217,11 @@ type loginError struct {
 }
 
 func (e *loginError) Error() string {
-	return fmt.Sprintf("log in to %s as %s: %v (check user name and password)", e.server, e.who, e.err)
+	hint := ""
+	if refused := (*wire.Refused)(nil); errors.As(e.err, &refused) {
+		hint = " (check user name and password)"
+	}
+	return fmt.Sprintf("log in to %s as %s: %v%s", e.server, e.who, e.err, hint)
 }
 
 func (e *loginError) Unwrap() error { return e.err }
