@@ -38,8 +38,9 @@
 // Invariants:
 //
 //   - Additive: nothing at the destination is overwritten, changed or removed.
-//   - Nothing is added unless the SHA-256 of its wire form is the record's
-//     content and that of its stored bytes is the record's.
+//   - Nothing is added unless the SHA-256 of its stored bytes is the record's.
+//     A backup hashes them and the wire form, whose SHA-256 is the content's
+//     id, at the same time; to hash the wire form again would prove no more.
 //   - A message that is damaged or missing in the vault fails alone and by
 //     name. An error of the destination ends that user's restore only.
 //   - Memory is bounded whatever the number of messages: a window of entries, a

@@ -21,9 +21,8 @@ type Chunks interface {
 }
 
 // Message gives one message as its source stored it, fetched from the vault
-// and proven: the SHA-256 of its wire form is the entry's Content, and that of
-// the bytes returned is the entry's Stored. A *chunk.DamageError, or the error
-// of chunks, says what is wrong with it.
+// and proven: the SHA-256 of the bytes returned is the entry's Stored. A
+// *chunk.DamageError, or the error of chunks, says what is wrong with it.
 func Message(ctx context.Context, c *catalog.Catalog, chunks Chunks, e *catalog.Entry) (stored []byte, err error) {
 	b := builder{catalog: c, chunks: chunks}
 	m, err := b.message(ctx, e)
@@ -62,7 +61,7 @@ func (b *builder) message(ctx context.Context, e *catalog.Entry) (*body, error) 
 		return nil, err
 	}
 	left := e.Size
-	lf, err := chunk.RebuildMessage(buffers.Get(int(min(e.Size, maxPrealloc))), e.Content, recipe, func(p chunk.PartRef) ([]byte, error) {
+	fetch := func(p chunk.PartRef) ([]byte, error) {
 		// A recipe that lies about sizes must not take memory before the
 		// hash gives it away. No part is longer decoded than in the message.
 		if left -= p.Size; left < 0 {
@@ -70,21 +69,26 @@ func (b *builder) message(ctx context.Context, e *catalog.Entry) (*body, error) 
 				What: fmt.Sprintf("parts of more than the %d bytes of the message", e.Size)}
 		}
 		return b.fetch(ctx, p)
-	})
-	if err != nil {
-		return nil, err
 	}
-	stored, err := restoreEnds(e, lf)
+	var stored []byte
+	var wrong error
+	lf, err := chunk.RebuildProven(buffers.Get(int(min(e.Size, maxPrealloc))), e.Content, recipe, fetch, func(lf []byte) bool {
+		stored, wrong = restoreEnds(e, lf)
+		return wrong == nil
+	})
+	if err == nil {
+		err = wrong // the message is right, what the record says of it is not
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &body{stored, lf}, nil
 }
 
-// restoreEnds gives the stored bytes, proven by their own hash: the record's
-// line ends are not covered by that of the wire form.
+// restoreEnds gives the stored bytes, proven by their hash. That proves the LF
+// form too: with the line ends given, no other one makes the same bytes.
 func restoreEnds(e *catalog.Entry, lf []byte) ([]byte, error) {
-	stored, sum := lf, e.Content
+	stored := lf
 	var err error
 	if e.LineEnds != chunk.EndsLF {
 		room := min(e.StoredSize, 2*int64(len(lf)))
@@ -93,10 +97,7 @@ func restoreEnds(e *catalog.Entry, lf []byte) ([]byte, error) {
 			return nil, &chunk.DamageError{Message: e.Content, What: "line ends of the record do not fit", Err: err}
 		}
 	}
-	if e.LineEnds != chunk.EndsCRLF { // there the stored bytes are the wire form, which is proven
-		sum = chunk.Sum(stored)
-	}
-	if sum != e.Stored {
+	if sum := chunk.Sum(stored); sum != e.Stored {
 		return nil, &chunk.DamageError{Message: e.Content,
 			What: fmt.Sprintf("SHA-256 of the stored bytes is %s, want %s", sum, e.Stored)}
 	}
