@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"slices"
 )
 
 // Message is what Cut makes of a message. Recipe is the caller's; Parts and
@@ -143,7 +142,7 @@ func (c *Cutter) sums(m *Message, stored []byte) {
 // enough, skeleton between them.
 func (c *Cutter) assemble(lf []byte, leaves []leaf) {
 	c.segments, c.literals, c.parts = c.segments[:0], c.literals[:0], c.parts[:0]
-	c.decoded, c.skeleton = slices.Grow(c.decoded[:0], decodedRoom(leaves)), 0
+	c.decoded, c.skeleton = room(c.decoded, decodedRoom(leaves)), 0
 	pos := 0
 	for _, l := range leaves {
 		if l.base64 {
@@ -153,6 +152,15 @@ func (c *Cutter) assemble(lf []byte, leaves []leaf) {
 		}
 	}
 	c.literal(lf, pos, len(lf))
+}
+
+// room gives an empty buffer for n bytes, buf itself where it has them. A new
+// one has some to spare, so that it need not grow with every longer message.
+func room(buf []byte, n int) []byte {
+	if cap(buf) >= n {
+		return buf[:0]
+	}
+	return make([]byte, 0, n+n/4)
 }
 
 // decodedRoom is how much the base64 leaves decode to at most.

@@ -54,12 +54,16 @@ type bench struct {
 }
 
 // Half of the bytes of mail stand in the few messages above a megabyte. They
-// have a few benches of their own, so that not every bench grows to their size.
+// have a few benches of their own, so that not every bench grows to their size,
+// and the longest have one: more of them would hardly fit into the budget.
 const (
 	longMessage = 1 << 20
+	hugeMessage = 6 << 20
 	keepShort   = longMessage + 64<<10
-	keepLong    = 6 << 20
+	keepLong    = hugeMessage + 64<<10
+	keepHuge    = 20 << 20
 	longBenches = 2
+	hugeBenches = 1
 )
 
 // release gives back what a very long message took, before its share of the
@@ -70,6 +74,16 @@ func (b *bench) release() {
 		b.stored = nil
 	}
 	b.home <- b
+}
+
+// room is the bench's buffer for so many stored bytes, with some to spare: one
+// that grew with every longer message would be made anew again and again.
+func (b *bench) room(size int64) []byte {
+	size += bytes.MinRead
+	if int64(cap(b.stored)) < size && size <= int64(b.keep) {
+		b.stored = make([]byte, 0, min(2*size, int64(b.keep)))
+	}
+	return b.stored[:0]
 }
 
 // A piece is a part of a cut message: data chunks that the vault may lack.
@@ -104,7 +118,8 @@ type pipeline struct {
 	jobs    chan job
 	results chan result
 	short   chan *bench // for messages up to longMessage, and of unknown size
-	long    chan *bench
+	long    chan *bench // up to hugeMessage
+	huge    chan *bench
 	budget  *budget
 	workers sync.WaitGroup
 	kept    chan struct{} // closed when the keeper is done
@@ -115,10 +130,10 @@ func (r *run) startPipeline(ctx context.Context, packer *vault.Packer) (*pipelin
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &pipeline{r: r, ctx: ctx, cancel: cancel,
 		jobs: make(chan job, 256), results: make(chan result, r.o.Workers),
-		short: make(chan *bench, r.o.Workers+2), long: make(chan *bench, longBenches),
+		short: make(chan *bench, r.o.Workers+2), long: make(chan *bench, longBenches), huge: make(chan *bench, hugeBenches),
 		budget: newBudget(memoryBudget), kept: make(chan struct{})}
 	p.keeper = &keeper{r: r, packer: packer, split: p.split}
-	if err := errors.Join(p.furnish(p.short, keepShort), p.furnish(p.long, keepLong)); err != nil {
+	if err := errors.Join(p.furnish(p.short, keepShort), p.furnish(p.long, keepLong), p.furnish(p.huge, keepHuge)); err != nil {
 		cancel(nil)
 		return nil, err
 	}
@@ -205,12 +220,8 @@ func (p *pipeline) read(j job) result {
 	}
 	// Stored bytes, LF form and decoded parts are in memory at the same time.
 	res.weight = p.budget.take(3 * max(j.msg.Size, 0))
-	free := p.short
-	if j.msg.Size > longMessage {
-		free = p.long
-	}
 	select {
-	case res.bench = <-free:
+	case res.bench = <-p.benches(j.msg.Size):
 	case <-p.ctx.Done():
 		res.err = context.Cause(p.ctx)
 		return res
@@ -232,6 +243,17 @@ func (p *pipeline) read(j job) result {
 	return res
 }
 
+// benches are where a bench for a message of so many bytes waits.
+func (p *pipeline) benches(size int64) chan *bench {
+	switch {
+	case size > hugeMessage:
+		return p.huge
+	case size > longMessage:
+		return p.long
+	}
+	return p.short
+}
+
 // content reads the message's stored bytes onto the bench, and tells how the
 // source keeps them.
 func (p *pipeline) content(j job, b *bench) (form atrest.Form, err error) {
@@ -239,7 +261,7 @@ func (p *pipeline) content(j job, b *bench) (form atrest.Form, err error) {
 	if err != nil {
 		return form, err
 	}
-	b.stored, err = readAll(f, b.stored[:0], j.msg.Size)
+	b.stored, err = readAll(f, b.room(j.msg.Size), j.msg.Size)
 	if t, ok := f.(atrest.Teller); ok {
 		form = t.AtRest()
 	}
