@@ -140,7 +140,7 @@ func (a *account) open(ctx context.Context, m mailstore.Mailbox) (*box, error) {
 	}
 	b.next = k.next
 	if k.ghosts > 0 {
-		a.note(m.Name, false, "the server lists %d messages there without content; good copies of them are put beside", k.ghosts)
+		a.note(m.Name, false, "messages that the server lists there and has no content of: %d; good copies of them are put beside", k.ghosts)
 	}
 	return b, nil
 }

@@ -37,6 +37,10 @@ func (a *account) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID,
 	if b == nil {
 		return 0, fmt.Errorf("folder %q was not opened", d.Mailbox)
 	}
+	if err := a.stage.keep(ctx); err != nil {
+		a.err = err
+		return 0, err
+	}
 	if a.full != "" {
 		return 0, &mailstore.Refusal{Why: a.full, Full: true}
 	}
@@ -140,8 +144,9 @@ func (a *account) tryFlags(ctx context.Context, p *parcel) (uint32, error) {
 	}
 	p.keywords = proven
 	uid, again := a.deliver(ctx, p)
-	if again != nil {
-		return 0, err
+	if again != nil { // it is not the keywords
+		p.keywords = append(p.keywords, untried...)
+		return 0, again
 	}
 	return uid, a.giveKeywords(ctx, p.b, uid, untried)
 }

@@ -348,12 +348,17 @@ func TestKeywordsAndDates(t *testing.T) {
 	mustAdd(t, a, m)
 	m.InternalDate = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 	mustAdd(t, a, m)
+	many := delivery("INBOX", "no header", `\Flagged`)
+	for i := range 60 {
+		many.Flags = append(many.Flags, fmt.Sprintf("j%d", i))
+	}
+	mustAdd(t, a, many)
 	said := mustClose(t, a)
-	if !strings.Contains(said, `"k100"`) || !strings.Contains(said, `"k101"`) || strings.Count(said, "keyword") != 2 || !strings.Contains(said, "1970") || !strings.Contains(said, `"a b"`) {
+	if !strings.Contains(said, `"k100"`) || !strings.Contains(said, `"k101"`) || strings.Count(said, "keyword") != 62 || !strings.Contains(said, "1970") || !strings.Contains(said, `"a b"`) {
 		t.Errorf("notes %s", said)
 	}
 	got := s.Login("alice").Examine("INBOX").Messages
-	if len(got) != 3 || len(got[0].Flags) != 98 || len(got[1].Flags) != 101 || len(got[2].Flags) != 101 || got[1].InternalDate.Unix() != 1 || got[2].InternalDate.Year() != 2106 {
+	if len(got) != 4 || got[3].Body != "no header" || len(got[3].Flags) != 1 || len(got[0].Flags) != 98 || len(got[1].Flags) != 101 || len(got[2].Flags) != 101 || got[1].InternalDate.Unix() != 1 || got[2].InternalDate.Year() != 2106 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -399,8 +404,40 @@ func TestGhosts(t *testing.T) {
 			t.Errorf("message %d: %d copies, want %d", i+1, got, want)
 		}
 	}
-	if said := mustClose(t, a); !strings.Contains(said, "1 messages there without content") {
+	if said := mustClose(t, a); !strings.Contains(said, "no content of: 1") {
 		t.Errorf("notes %s", said)
+	}
+}
+
+// A dry run knows users who are not there to have nothing, and does not make them.
+func TestPreviewNobody(t *testing.T) {
+	t.Parallel()
+	s := cyrus.Start(t, cyrus.Options{})
+	d := destinationAt(t, s.Port, cyrus.Admin)
+	p, err := d.Preview(t.Context(), "nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"INBOX", "Work/2024"} {
+		if n := copies(t, p, delivery(name, letter(1))); n != 0 {
+			t.Errorf("%s: %d copies", name, n)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.LoginAdmin().List(); len(got) != 0 {
+		t.Errorf("mailboxes %q", got)
+	}
+}
+
+// The wrong password is told once, and ends the restore before it begins.
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	s := dovecot.Start(t, dovecot.Options{})
+	_, err := Create(Options{Host: "127.0.0.1", Port: s.Port, Security: wire.Insecure, User: "alice", Password: []byte("not this")})
+	if err == nil || strings.Contains(err.Error(), "not this") || !strings.Contains(err.Error(), "alice") {
+		t.Errorf("%v", err)
 	}
 }
 

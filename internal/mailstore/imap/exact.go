@@ -292,7 +292,7 @@ func (a *account) finishExact(ctx context.Context) error {
 		if err != nil && (wire.IsBroken(err) || !a.canGoOn()) {
 			break
 		}
-		if e := a.make(ctx, b); e != nil {
+		if e := a.apply(ctx, b); e != nil {
 			err = errors.Join(err, fmt.Errorf("restore folder %q of %q with its UIDs: %w", b.name, a.link.user, e))
 		}
 	}
@@ -328,30 +328,80 @@ func (a *account) prepare(ctx context.Context, boxes []*box) error {
 	return a.err
 }
 
-// make makes one mailbox out of what was left with the server.
-func (a *account) make(ctx context.Context, b *box) error {
+// apply makes one mailbox out of what was left with the server.
+func (a *account) apply(ctx context.Context, b *box) error {
 	m := a.mailboxOf(b)
-	apply := func() error {
-		if err := a.stage.settle(ctx, a.admin); err != nil {
-			return err
-		}
-		return a.admin.send(ctx, "SYNCAPPLY", m.WriteApply)
-	}
-	err := apply()
-	var r *wire.Refused
-	if errors.As(err, &r) && strings.HasPrefix(r.Text, "IMAP_MAILBOX_MOVED") && !b.exact.there {
+	err := a.applyOnce(ctx, m)
+	switch says := wordsOf(err); {
+	case strings.HasPrefix(says, "IMAP_MAILBOX_MOVED") && !b.exact.there:
 		m.UniqueID = newUniqueID()
 		a.note(b.name, false, "it has a new MAILBOXID, as another mailbox has the old one")
-		err = apply()
+		err = a.applyOnce(ctx, m)
+	case strings.HasPrefix(says, "IMAP_SYNC_CHECKSUM"):
+		there, e := a.applyBeside(ctx, b, m)
+		if e != nil {
+			return e
+		}
+		if !there {
+			return fmt.Errorf("%w (mail has come into it since the restore began: restore once more, and the messages are added with new UIDs)", err)
+		}
+		a.note(b.name, false, "mail has come into it since the restore began, and stands beside the restored")
+		err = nil
 	}
 	if wire.IsBroken(err) {
 		a.stage.lose(err)
 	}
-	if err != nil {
+	b.exact.done = err == nil
+	return err
+}
+
+func (a *account) applyOnce(ctx context.Context, m *cyrussync.Mailbox) error {
+	if err := a.stage.settle(ctx, a.admin); err != nil {
 		return err
 	}
-	b.exact.done = true
-	return nil
+	return a.admin.send(ctx, "SYNCAPPLY", m.WriteApply)
+}
+
+// wordsOf gives the server's words of a refusal.
+func wordsOf(err error) string {
+	var r *wire.Refused
+	if errors.As(err, &r) {
+		return r.Text
+	}
+	return ""
+}
+
+// applyBeside tries to make a mailbox into which mail has come meanwhile, and
+// tells whether it holds all messages that it was to be made of. That goes well
+// where the new UIDs are lower than all that are restored. The server then says
+// that the checksum is wrong, when it has written all.
+func (a *account) applyBeside(ctx context.Context, b *box, m *cyrussync.Mailbox) (bool, error) {
+	if err := a.admin.refresh(ctx); err != nil {
+		return false, err
+	}
+	m.HighestModSeq = max(m.HighestModSeq, a.admin.infos[m.Name].HighestModSeq)
+	if err := a.applyOnce(ctx, m); err != nil && wordsOf(err) == "" {
+		return false, err
+	}
+	if err := a.do(ctx, func(c *wire.Conn) error { return a.learn(ctx, c) }); err != nil {
+		return false, err
+	}
+	onWire := a.table.target(b.name)
+	if !a.there[onWire] {
+		return false, nil
+	}
+	delete(a.sums, onWire)
+	k, err := a.contents(ctx, onWire)
+	if err != nil || k.known == nil {
+		return false, err
+	}
+	for _, r := range m.Records {
+		h := hashed{r.GUID, int64(r.Size)}
+		if k.known[h]--; k.known[h] < 0 {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // dress gives the mailboxes that were made their subscriptions, and looks that

@@ -332,6 +332,76 @@ func TestExactInterrupted(t *testing.T) {
 	checkExact(t, s.Login("lea"), "/", all)
 }
 
+// Mail that comes into an INBOX while it is restored is not lost, and nothing of
+// the backup is counted that is not there.
+func TestExactLivingInbox(t *testing.T) {
+	t.Parallel()
+	s := cyrus.Start(t, cyrus.Options{})
+	for user, first := range map[string]mailstore.UID{"pia": 1, "ria": 5} {
+		d := destinationAt(t, s.Port, cyrus.Admin)
+		restore := func() (mailstore.Account, error) {
+			a := accountAt(t, d, user)
+			mustMailbox(t, a, mailstore.Mailbox{Name: "INBOX", UIDValidity: 9, UIDNext: 50})
+			if len(s.Login(user).Examine("INBOX").Messages) == 0 {
+				s.Login(user).Append("INBOX", "Subject: new\r\n\r\n", when)
+			}
+			for i := range mailstore.UID(5) {
+				m := delivery("INBOX", letter(int(i)))
+				m.UID = first + i
+				if copies(t, a.(mailstore.Comparer), m) == 0 {
+					mustAdd(t, a, m)
+				}
+			}
+			return a, a.Close(context.WithoutCancel(t.Context()))
+		}
+		a, err := restore()
+		dropped := a.(mailstore.Dropper).Dropped()["INBOX"]
+		there := len(s.Login(user).Examine("INBOX").Messages) - 1
+		if first == 1 && (err == nil || !strings.Contains(err.Error(), "mail has come") || dropped != 5 || there != 0) {
+			t.Errorf("%s: %v, %d dropped, %d there", user, err, dropped, there)
+		}
+		if first > 1 && (err != nil || !strings.Contains(notes(a), "mail has come") || dropped != 0 || there != 5) {
+			t.Errorf("%s: %v, %s, %d dropped, %d there", user, err, notes(a), dropped, there)
+		}
+		if _, err := restore(); err != nil || len(s.Login(user).Examine("INBOX").Messages) != 6 {
+			t.Errorf("%s, again: %v", user, err)
+		}
+	}
+}
+
+// Several users are restored at the same time.
+func TestExactTogether(t *testing.T) {
+	t.Parallel()
+	s := cyrus.Start(t, cyrus.Options{})
+	d := destinationAt(t, s.Port, cyrus.Admin)
+	t.Run("users", func(t *testing.T) {
+		for _, user := range []string{"u1", "u2", "u3", "u4"} {
+			t.Run(user, func(t *testing.T) {
+				t.Parallel()
+				boxes := []mailstore.Mailbox{{Name: "A/" + user, UIDValidity: 5}, {Name: "INBOX", UIDValidity: 6}}
+				for _, b := range boxes {
+					if why, err := d.Renumbers(t.Context(), user, b); why != "" || err != nil {
+						t.Fatalf("%q, %v", why, err)
+					}
+				}
+				a := accountAt(t, d, user)
+				for i := range 20 {
+					mustMailbox(t, a, boxes[i%2])
+					m := delivery(boxes[i%2].Name, letter(i))
+					m.UID = mailstore.UID(100 - i)
+					mustAdd(t, a, m)
+				}
+				mustClose(t, a)
+				for _, b := range boxes {
+					if f := s.Login(user).Examine(b.Name); f.UIDValidity != b.UIDValidity || len(f.Messages) != 10 || f.Messages[9].UID < 99 {
+						t.Errorf("%s: %d, %d messages", b.Name, f.UIDValidity, len(f.Messages))
+					}
+				}
+			})
+		}
+	})
+}
+
 // A large mailbox goes up in bounded batches.
 func TestExactLarge(t *testing.T) {
 	t.Parallel()

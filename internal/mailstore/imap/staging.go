@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"salvor/chunk"
 	"salvor/internal/mailstore/imap/cyrussync"
@@ -20,6 +21,7 @@ type staging struct {
 	buf       []byte
 	count     int // files in buf
 	left      map[chunk.SHA1]bool
+	used      time.Time // when the connection was used last
 	err       error
 }
 
@@ -46,7 +48,7 @@ func (s *staging) put(ctx context.Context, a *admin, partition string, sum chunk
 		if err != nil {
 			return err
 		}
-		s.conn, s.partition, s.left = conn, partition, map[chunk.SHA1]bool{}
+		s.conn, s.partition, s.left, s.used = conn, partition, map[chunk.SHA1]bool{}, time.Now()
 	}
 	if s.count > 0 && len(s.buf)+len(content) > stageBytes || s.count >= stageFiles || s.partition != partition {
 		if err := s.flush(ctx); err != nil {
@@ -63,12 +65,28 @@ func (s *staging) put(ctx context.Context, a *admin, partition string, sum chunk
 	return nil
 }
 
+// idle is after how long a session is shown that somebody is there: servers end
+// those that are silent for half an hour.
+const idle = 5 * time.Minute
+
+// keep keeps the session while other folders take their time.
+func (s *staging) keep(ctx context.Context) error {
+	if s.conn == nil || s.err != nil || time.Since(s.used) < idle {
+		return nil
+	}
+	s.used = time.Now()
+	if err := s.conn.Noop(ctx); err != nil {
+		s.lose(err)
+	}
+	return s.err
+}
+
 // flush sends what waits.
 func (s *staging) flush(ctx context.Context) error {
 	if err := s.wait(ctx); err != nil || s.count == 0 {
 		return err
 	}
-	s.buf = append(s.buf, cyrussync.MessagesEnd...)
+	s.buf, s.used = append(s.buf, cyrussync.MessagesEnd...), time.Now()
 	p, err := s.conn.StartWritten(ctx, wire.NewCommand("SYNCAPPLY"), func(w io.Writer) error {
 		_, err := w.Write(s.buf)
 		return err
