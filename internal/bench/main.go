@@ -36,6 +36,9 @@ type settings struct {
 	corpora             string
 	texts, files        string
 	small, cold, memory bool
+
+	servers                            bool
+	account, spoolUsers, spoolMessages int
 }
 
 func main() {
@@ -66,6 +69,10 @@ func parse(args []string) *settings {
 	f.BoolVar(&s.small, "small", false, "a small corpus and one round")
 	f.BoolVar(&s.cold, "cold", false, "empty the page cache before every run (as root)")
 	f.BoolVar(&s.memory, "memory", false, "measure only salvor's memory, with 40,000 and with 400,000 messages")
+	f.BoolVar(&s.servers, "servers", false, "compare with mbsync and doveadm on a Dovecot and a Cyrus, and measure a Cyrus's disk")
+	f.IntVar(&s.account, "account", 10000, "with -servers: messages of the account that is backed up over IMAP")
+	f.IntVar(&s.spoolUsers, "spool-users", 200, "with -servers: users of the Cyrus's disk")
+	f.IntVar(&s.spoolMessages, "spool-messages", 40000, "with -servers: messages of the Cyrus's disk")
 	f.Parse(args)
 	if s.small {
 		set := map[string]bool{}
@@ -97,13 +104,16 @@ func (s *settings) run(ctx context.Context) error {
 	if err := os.RemoveAll(s.dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := os.MkdirAll(s.dir, 0o711); err != nil {
 		return err
 	}
 	report := &strings.Builder{}
-	if s.memory {
+	switch {
+	case s.memory:
 		err = s.runMemory(ctx, report)
-	} else {
+	case s.servers:
+		err = s.compareServers(ctx, report)
+	default:
 		err = s.compare(ctx, report)
 	}
 	if err != nil {
