@@ -345,7 +345,7 @@ func (a *account) apply(ctx context.Context, b *box) error {
 		if !there {
 			return fmt.Errorf("%w (mail has come into it since the restore began: restore once more, and the messages are added with new UIDs)", err)
 		}
-		a.note(b.name, false, "mail has come into it since the restore began, and stands beside the restored")
+		a.note(b.name, false, "all messages are there, but not alone, as the server says: mail has come into it since the restore began")
 		err = nil
 	}
 	if wire.IsBroken(err) {

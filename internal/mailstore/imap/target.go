@@ -19,12 +19,20 @@ func (n *names) targets(name string) []string {
 		return []string{folder.Inbox}
 	}
 	var out []string
-	if onWire := n.onWire(name); !hashedLevel(name) {
+	if len(name) <= maxName && !hashedLevel(name) && !nearInbox(name) {
+		onWire := n.onWire(name)
 		if back, ok := n.name(onWire); ok && back == name {
 			out = append(out, onWire)
 		}
 	}
 	return append(out, n.safe(name))
+}
+
+// nearInbox tells whether a name is below one that servers take for INBOX and
+// that is written otherwise: inbox/Work is INBOX/Work on Cyrus.
+func nearInbox(name string) bool {
+	first, _, _ := strings.Cut(name, "/")
+	return first != folder.Inbox && strings.EqualFold(first, folder.Inbox)
 }
 
 // hashedLevel tells whether a level looks like one of those that safe makes up:
@@ -39,13 +47,16 @@ func hashedLevel(name string) bool {
 	return false
 }
 
+// maxName is the longest name that is tried as it is, in bytes.
+const maxName = 1000
+
 // maxLevel is how long a level may be that every server takes, in bytes.
 const maxLevel = 100
 
 // safe replaces the levels that a server might refuse.
 func (n *names) safe(name string) string {
 	f := folder.Files{Encoding: folder.ModifiedUTF7}
-	if folder.TooDeep(name) {
+	if folder.TooDeep(name) || len(name) > maxName {
 		return n.prefix + f.Hashed(name)
 	}
 	levels := strings.Split(name, "/")
@@ -56,7 +67,7 @@ func (n *names) safe(name string) string {
 			levels[i] = f.Hashed(l)
 		}
 	}
-	if len(levels) > 1 && strings.EqualFold(strings.Split(name, "/")[0], folder.Inbox) {
+	if strings.HasPrefix(name, folder.Inbox+"/") {
 		levels[0] = folder.Inbox // the parent of INBOX/Work
 	}
 	separator := n.separator
