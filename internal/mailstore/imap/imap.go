@@ -1,5 +1,11 @@
-// Package imap reads mail from IMAP servers: Dovecot and Cyrus with what they
-// have beyond the standard, any other server with what it announces.
+// Package imap reads mail from IMAP servers and restores mail into them: Dovecot
+// and Cyrus with what they have beyond the standard, any other server with what
+// it announces.
+//
+// The Destination only adds. It appends messages one by one and never sends one
+// again of which it cannot see that it did not arrive; for an administrator of a
+// Cyrus it makes mailboxes that are not there with their original UIDs (package
+// cyrussync).
 //
 // The Source is strictly read-only: mailboxes are opened with EXAMINE and
 // bodies fetched with BODY.PEEK, so that neither \Seen nor \Recent changes. It
