@@ -110,7 +110,7 @@ func (a *app) restoreUsersOf(ctx context.Context, c *cli.Context, s *session, o 
 	if err != nil {
 		return err
 	}
-	if len(users) > 1 && !strings.HasPrefix(o.To, "eml:") && !variable(o.To) {
+	if len(users) > 1 && !manyUsers(o.To) {
 		err := usagef("%s is one user's store: the mail of %d users would be mixed in it", o.To, len(users))
 		err.hint = "put %u where the users' names belong, as in maildir:/srv/new/%u/Maildir"
 		return err
@@ -128,8 +128,15 @@ func (s *session) outdated() error {
 		"docs/runbook.md, \"Something is not authentic\"")
 }
 
-// variable tells whether a store's URL gives each user a place of his own.
-func variable(url string) bool {
+// manyUsers tells whether a store's URL gives each user a place of his own. A
+// mail server does: whoever logs in there opens the accounts of others, or is
+// refused.
+func manyUsers(url string) bool {
+	for _, scheme := range []string{"eml:", "imap:", "imaps:"} {
+		if strings.HasPrefix(url, scheme) {
+			return true
+		}
+	}
 	plain := strings.ReplaceAll(url, "%%", "")
 	return strings.Contains(plain, "%u") || strings.Contains(plain, "%n")
 }

@@ -143,6 +143,9 @@ func (k *keeper) unread(res result, err error) error {
 	var p *mailstore.Problem
 	if !errors.As(err, &p) {
 		p = &mailstore.Problem{User: res.box.src.User, Mailbox: res.box.src.Name, Path: res.msg.Place, Err: err}
+		if p.Path == "" { // a server tells no place
+			p.Path = fmt.Sprint("UID ", res.msg.UID)
+		}
 	}
 	k.r.tally(func(rep *Report) {
 		rep.problem(p.Error())
@@ -240,7 +243,7 @@ func (k *keeper) record(res result) error {
 			rec.ID, rec.FirstRun, rec.FirstSeen = old.ID, old.FirstRun, old.FirstSeen
 			return k.packer.After(func() error { return r.tx.Put(rec) })
 		}
-		if res.msg.Mutable {
+		if res.msg.Mutable || old.SourceState == stillDamaged { // what was left of it is no message that anybody deleted
 			return k.packer.After(func() error { return r.rewritten(old, rec) })
 		}
 		if err := k.packer.After(func() error { return r.gone(old) }); err != nil {

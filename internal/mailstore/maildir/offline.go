@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"salvor/internal/mailstore"
-	"salvor/internal/mailstore/dovecot/index"
 	"salvor/internal/mailstore/deliver"
+	"salvor/internal/mailstore/dovecot/index"
 )
 
 var _ mailstore.Renumberer = (*Destination)(nil)
