@@ -13,8 +13,10 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -111,18 +113,35 @@ func FreePorts(t testing.TB, n int) []int {
 type Process struct {
 	pid  int
 	done chan struct{} // closed when the server itself has ended
+	err  error         // how it ended; valid when done is closed
 }
+
+// spawner runs functions on a thread that never ends. The signal that a server
+// gets with the death of its parent comes with that of the very thread that has
+// started it, and Go ends threads now and then.
+var spawner = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for call := range calls {
+			call()
+		}
+	}()
+	return calls
+})
 
 // Start starts a server as the leader of a process group: some send their
 // signals to the whole group. It ends with the test's process, however that
 // ends.
 func Start(cmd *exec.Cmd, as *syscall.Credential) (*Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: as}
-	if err := cmd.Start(); err != nil {
+	started := make(chan error)
+	spawner() <- func() { started <- cmd.Start() }
+	if err := <-started; err != nil {
 		return nil, err
 	}
 	p := &Process{pid: cmd.Process.Pid, done: make(chan struct{})}
-	go func() { _ = cmd.Wait(); close(p.done) }()
+	go func() { p.err = cmd.Wait(); close(p.done) }()
 	return p, nil
 }
 
@@ -180,7 +199,7 @@ func (p *Process) AwaitGreeting(port int, word string) error {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-p.done:
-			return errors.New("it ended at once")
+			return fmt.Errorf("it ended at once (%v)", p.err)
 		default:
 		}
 		line, err := greeting(port)
