@@ -186,6 +186,12 @@ func (s *Source) prove() error {
 		first = s.secrets.users[0]
 	}
 	c, err := s.login(s.ctx, first)
+	for try := 1; err != nil && isTemporary(err) && try < s.o.patience.tries; try++ {
+		if err := s.pause(s.ctx, try); err != nil {
+			return err
+		}
+		c, err = s.login(s.ctx, first)
+	}
 	var refused *loginError
 	if errors.As(err, &refused) && s.o.User != "" && first != s.o.User {
 		if own, ownErr := s.login(s.ctx, s.o.User); ownErr == nil {
@@ -215,6 +221,16 @@ func (s *Source) login(ctx context.Context, user string) (*wire.Conn, error) {
 	return c, nil
 }
 
+// isTemporary tells refusals that say of themselves that they may pass (RFC
+// 5530).
+func isTemporary(err error) bool {
+	switch wire.CodeOf(err) {
+	case "UNAVAILABLE", "LIMIT", "INUSE", "SERVERBUG":
+		return true
+	}
+	return false
+}
+
 // A loginError is a login that the server refused: to try again would lock
 // accounts.
 type loginError struct {
@@ -237,8 +253,7 @@ func explainLogin(server string, cr wire.Credentials, err error) error {
 	if cr.As != "" && cr.As != cr.User {
 		who = cr.User + " for " + cr.As
 	}
-	code := wire.CodeOf(err)
-	if wire.IsBroken(err) || code == "UNAVAILABLE" || code == "LIMIT" || code == "INUSE" || code == "SERVERBUG" {
+	if wire.IsBroken(err) || isTemporary(err) {
 		return fmt.Errorf("log in to %s as %s: %w", server, who, err)
 	}
 	return &loginError{server, who, err}
