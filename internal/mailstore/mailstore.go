@@ -87,6 +87,10 @@ type Mailbox struct {
 	// Lost says why the mailbox's index is not to be trusted as evidence of
 	// deletions (for example "dovecot-uidlist is missing"); "" when it is.
 	Lost string
+	// TellsRemovals: the store's index goes on naming what users have removed, for
+	// longer than from one night to the next (Message.Expunged). A message that is
+	// in it no more, and was never named so, went in another way.
+	TellsRemovals bool
 	// Foreign says that what stands there looks like no mailbox at all: a file
 	// that something else keeps beside them. One that was never a mailbox is
 	// passed over; one that was is read, and reported when that fails.
