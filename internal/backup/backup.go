@@ -176,7 +176,7 @@ type run struct {
 	clock  retention.Clock
 	// submitted counts the bytes that this pass has given to the workers.
 	submitted int64
-	mu        sync.Mutex // guards report while the pipeline runs
+	mu        sync.Mutex // guards report and suspect while the pipeline runs
 	report    Report
 	// suspect remembers, by user, why a mailbox's index is no evidence.
 	suspect map[string]string

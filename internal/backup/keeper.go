@@ -246,6 +246,7 @@ func (k *keeper) record(res result) error {
 		if res.msg.Mutable || old.SourceState == stillDamaged { // what was left of it is no message that anybody deleted
 			return k.packer.After(func() error { return r.rewritten(old, rec) })
 		}
+		r.doubt(res.box.src, fmt.Sprintf("a message (UID %d) has other bytes than it had under the same name", old.UID))
 		if err := k.packer.After(func() error { return r.gone(old) }); err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ type boxState struct {
 	src  mailstore.Mailbox
 	row  catalog.Mailbox
 	jobs int // messages submitted to be read
+	seen keySet
 
 	done, failed int  // the keeper's: messages finished, and failed of these
 	ended        bool // the keeper's: the end was received
@@ -29,8 +30,9 @@ type boxState struct {
 type userState struct {
 	row    catalog.User
 	run    uint64
-	boxes  int // mailboxes submitted
-	failed int // mailboxes that could not be listed whole
+	boxes  int         // mailboxes submitted
+	open   []*boxState // the scan's: of these, the ones whose end is not submitted
+	failed int         // mailboxes that could not be listed whole
 	// unlisted: the list of mailboxes itself was not whole. Then the run counts
 	// as no sighting of what is gone.
 	unlisted bool
@@ -74,7 +76,8 @@ func (r *run) mailbox(ctx context.Context, us *userState, p *pair, read submit) 
 		return err
 	}
 	us.boxes++
-	return read(ctx, job{box: b, kind: boxEnd})
+	us.open, p.box = append(us.open, b), b
+	return nil
 }
 
 func (r *run) unchanged(p *pair) bool {
@@ -166,9 +169,21 @@ func (r *run) openBox(us *userState, p *pair) (*boxState, error) {
 func (r *run) judgeIndex(p *pair) {
 	switch {
 	case p.src.Lost != "":
-		r.suspect[p.src.User] = fmt.Sprintf("folder %q: %s", p.src.Name, p.src.Lost)
+		r.doubt(p.src, p.src.Lost)
 	case p.row.UIDValidity != 0 && p.row.UIDValidity != p.src.UIDValidity:
-		r.suspect[p.src.User] = fmt.Sprintf("folder %q: its UIDVALIDITY changed from %d to %d", p.src.Name, p.row.UIDValidity, p.src.UIDValidity)
+		r.doubt(p.src, fmt.Sprintf("its UIDVALIDITY changed from %d to %d", p.row.UIDValidity, p.src.UIDValidity))
+	case p.src.HighestModSeq != 0 && p.src.HighestModSeq < p.row.HighestModSeq:
+		r.doubt(p.src, fmt.Sprintf("its HIGHESTMODSEQ went back from %d to %d, so its index is an older one", p.row.HighestModSeq, p.src.HighestModSeq))
+	}
+}
+
+// doubt remembers why what vanished from a user's mail may not have been
+// removed by that user. The first reason counts.
+func (r *run) doubt(box mailstore.Mailbox, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.suspect[box.User] == "" {
+		r.suspect[box.User] = fmt.Sprintf("folder %q: %s", box.Name, why)
 	}
 }
 
@@ -187,6 +202,7 @@ func (r *run) compare(ctx context.Context, b *boxState, read submit) error {
 			return r.expunged(ctx, read, b, known, m)
 		}
 		seen++
+		b.seen.add(m.Key)
 		old, ok := known.live[m.Key]
 		switch {
 		case !ok && m.Unchanged:
@@ -214,7 +230,7 @@ func (r *run) compare(ctx context.Context, b *boxState, read submit) error {
 	if b.row.UIDNext, err = r.renumber(ctx, read, b, unnumbered, next); err != nil || !whole {
 		return err
 	}
-	return r.vanished(known)
+	return r.vanished(b.src, known)
 }
 
 // A listing is what the catalog knows of a mailbox, by the messages' keys. What
@@ -308,7 +324,10 @@ func (r *run) recordOf(id int64) (catalog.Record, error) {
 }
 
 // vanished marks what a whole listing did not show any more.
-func (r *run) vanished(known *listing) error {
+func (r *run) vanished(box mailstore.Mailbox, known *listing) error {
+	if n := len(known.live) - len(known.expunged); n > 0 && box.TellsRemovals {
+		r.doubt(box, fmt.Sprintf("%d messages are in its index no more, and it does not say that anybody removed them", n))
+	}
 	for _, key := range sortedKeys(known.live) {
 		rec, err := r.recordOf(known.live[key].id)
 		if err != nil {

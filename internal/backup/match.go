@@ -16,7 +16,8 @@ import (
 type pair struct {
 	src mailstore.Mailbox
 	row catalog.Mailbox
-	why string // why it is out of scope; "" in scope
+	why string    // why it is out of scope; "" in scope
+	box *boxState // once it was opened
 }
 
 // plan says which mailbox is which.

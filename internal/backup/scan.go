@@ -150,6 +150,14 @@ func (r *run) user(ctx context.Context, u mailstore.User, read submit) error {
 			return err
 		}
 	}
+	if err := r.lookAgain(ctx, u, state, &plan, read); err != nil {
+		return err
+	}
+	for _, b := range state.open {
+		if err := read(ctx, job{box: b, kind: boxEnd}); err != nil {
+			return err
+		}
+	}
 	if whole {
 		if err := r.mailboxesGone(ctx, u.Name, plan.gone); err != nil {
 			return err

@@ -22,6 +22,10 @@ type server struct {
 	boxes  map[string][]*letter
 	since  map[string]string // by folder: what Messages was told
 	opened []string
+	listed func(name string) // called when a folder was listed; nil: nothing
+	more   []string          // folders beside INBOX and Work
+	modSeq uint64            // HIGHESTMODSEQ; 0: 7
+	tells  bool              // TellsRemovals
 }
 
 type letter struct {
@@ -41,8 +45,12 @@ func (s *server) Users(_ context.Context, yield func(mailstore.User) error) erro
 }
 
 func (s *server) Mailboxes(_ context.Context, u mailstore.User, yield func(mailstore.Mailbox) error) error {
-	for _, name := range []string{"INBOX", "Work"} {
-		box := mailstore.Mailbox{User: u.Name, Name: name, ObjectID: "id of " + name, UIDValidity: 1, HighestModSeq: 7,
+	modSeq := s.modSeq
+	if modSeq == 0 {
+		modSeq = 7
+	}
+	for _, name := range append([]string{"INBOX", "Work"}, s.more...) {
+		box := mailstore.Mailbox{User: u.Name, Name: name, ObjectID: "id of " + name, UIDValidity: 1, HighestModSeq: modSeq, TellsRemovals: s.tells,
 			ACL: "ann\tlrswipkxtecda\t", Quota: "STORAGE 1000", State: fmt.Sprintf("%v", s.state(name))}
 		if err := yield(box); err != nil {
 			return err
@@ -64,6 +72,9 @@ func (s *server) Messages(_ context.Context, b mailstore.Mailbox, yield func(mai
 		if err := yield(l.Message); err != nil {
 			return err
 		}
+	}
+	if s.listed != nil {
+		s.listed(b.Name)
 	}
 	return nil
 }
