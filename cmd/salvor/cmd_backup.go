@@ -84,6 +84,9 @@ func (a *app) backup(ctx context.Context, c *cli.Context) error {
 			return errors.Join(err, perr)
 		}
 	}
+	if err == nil && report.Clean() && report.Messages.Seen == 0 {
+		a.warn("salvor: warning: no message was seen; is it the right mail store, and the right users? (over IMAP, --user names whose mail it is)")
+	}
 	if rerr := a.remindIdentity(s); rerr != nil || err != nil {
 		return errors.Join(err, rerr)
 	}
