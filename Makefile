@@ -2,7 +2,8 @@
 # make test   installs what the tests need, then runs all of them
 # make build  makes bin/salvor
 # make fuzz   gives every fuzz target FUZZTIME
-# make bench  compares with restic and borg; BENCHFLAGS="-small" for a quick try
+# make bench  compares with restic and borg; BENCHFLAGS="-small" for a quick try,
+#             BENCHFLAGS=-servers beside mbsync and doveadm on mail servers
 
 SHELL   := /bin/bash
 GO      ?= go

@@ -5,6 +5,7 @@
 //	go run ./internal/bench                 40 users, 44,001 messages, 3 GB
 //	go run ./internal/bench -corpora DIR    real mail, one file a message
 //	go run ./internal/bench -memory         salvor's memory with 40,000 and 400,000 messages
+//	go run ./internal/bench -servers        over IMAP, beside mbsync and doveadm, and from a Cyrus's disk
 //
 // The programs run one after the other in every step, in an order that changes
 // with the round, so that what the machine does meanwhile hits all of them;
@@ -61,7 +62,7 @@ func parse(args []string) *settings {
 	f.IntVar(&s.users, "users", 40, "users of the corpus")
 	f.IntVar(&s.messages, "messages", 44001, "messages of the corpus, Junk included")
 	f.Uint64Var(&s.seed, "seed", 1, "seed of the corpus")
-	f.IntVar(&s.rounds, "rounds", 5, "rounds; figures are medians")
+	f.IntVar(&s.rounds, "rounds", 5, "rounds; figures are medians (with -servers 3)")
 	f.StringVar(&s.tools, "tools", "salvor,restic,borg-lz4,borg-zstd", "what to compare")
 	f.StringVar(&s.corpora, "corpora", "", "take real messages from below this directory")
 	f.StringVar(&s.texts, "texts", "", "write the corpus's messages with real text from below this directory")
@@ -70,13 +71,16 @@ func parse(args []string) *settings {
 	f.BoolVar(&s.cold, "cold", false, "empty the page cache before every run (as root)")
 	f.BoolVar(&s.memory, "memory", false, "measure only salvor's memory, with 40,000 and with 400,000 messages")
 	f.BoolVar(&s.servers, "servers", false, "compare with mbsync and doveadm on a Dovecot and a Cyrus, and measure a Cyrus's disk")
-	f.IntVar(&s.account, "account", 10000, "with -servers: messages of the account that is backed up over IMAP")
+	f.IntVar(&s.account, "account", 6000, "with -servers: messages of the account that is backed up over IMAP")
 	f.IntVar(&s.spoolUsers, "spool-users", 200, "with -servers: users of the Cyrus's disk")
 	f.IntVar(&s.spoolMessages, "spool-messages", 40000, "with -servers: messages of the Cyrus's disk")
 	f.Parse(args)
+	set := map[string]bool{}
+	f.Visit(func(x *flag.Flag) { set[x.Name] = true })
+	if s.servers && !set["rounds"] {
+		s.rounds = 3
+	}
 	if s.small {
-		set := map[string]bool{}
-		f.Visit(func(x *flag.Flag) { set[x.Name] = true })
 		if !set["users"] {
 			s.users = 6
 		}
@@ -85,6 +89,15 @@ func parse(args []string) *settings {
 		}
 		if !set["rounds"] {
 			s.rounds = 1
+		}
+		if !set["account"] {
+			s.account = 500
+		}
+		if !set["spool-users"] {
+			s.spoolUsers = 10
+		}
+		if !set["spool-messages"] {
+			s.spoolMessages = 1000
 		}
 	}
 	return s
