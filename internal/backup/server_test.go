@@ -6,7 +6,9 @@ import (
 	"crypto/sha1"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ type server struct {
 	boxes  map[string][]*letter
 	since  map[string]string // by folder: what Messages was told
 	opened []string
+	mu     sync.Mutex        // guards boxes while a run reads and a test's listed changes them
 	listed func(name string) // called when a folder was listed; nil: nothing
 	more   []string          // folders beside INBOX and Work
 	modSeq uint64            // HIGHESTMODSEQ; 0: 7
@@ -67,19 +70,26 @@ func (s *server) state(name string) (all []string) {
 }
 
 func (s *server) Messages(_ context.Context, b mailstore.Mailbox, yield func(mailstore.Message) error) error {
+	s.mu.Lock()
 	s.since[b.Name] = b.Since
-	for _, l := range s.boxes[b.Name] {
+	letters := slices.Clone(s.boxes[b.Name])
+	s.mu.Unlock()
+	for _, l := range letters {
 		if err := yield(l.Message); err != nil {
 			return err
 		}
 	}
 	if s.listed != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.listed(b.Name)
 	}
 	return nil
 }
 
 func (s *server) Open(_ context.Context, b mailstore.Mailbox, m mailstore.Message) (io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.opened = append(s.opened, b.Name+" "+m.Key)
 	for _, l := range s.boxes[b.Name] {
 		if l.Key == m.Key {
