@@ -74,7 +74,7 @@ type Options struct {
 	// MaxMessage is the largest message that is fetched, in bytes; 0 means 1 GiB.
 	MaxMessage int64
 	// Ahead bounds the bodies that are fetched before anybody reads them, in
-	// bytes; 0 means 32 MiB.
+	// bytes; 0 means 16 MiB.
 	Ahead int64
 
 	// patience is how often a server that hangs up is called again, and the
@@ -107,7 +107,7 @@ func (o *Options) fill() error {
 		o.MaxMessage = 1 << 30
 	}
 	if o.Ahead <= 0 {
-		o.Ahead = 32 << 20
+		o.Ahead = 16 << 20
 	}
 	if o.patience == (patience{}) {
 		o.patience = patience{5, time.Second / 2}
