@@ -125,6 +125,28 @@ func TestCyrus(t *testing.T) {
 	})
 }
 
+// Cyrus lets its administrator log in for any name. That it then lists nothing is
+// no reason to take the user's mail as deleted.
+func TestCyrusDeletedUser(t *testing.T) {
+	t.Parallel()
+	server := cyrus.Start(t, cyrus.Options{})
+	server.AddUser("alice")
+	server.LoginAs("alice", cyrus.Admin).Append("INBOX", letter(1), when)
+	src := open(t, server.Port, Options{User: cyrus.Admin, Users: []string{"alice", "nobody"}})
+	pass(t, src, "alice", nil).clean(t)
+	admin := server.LoginAdmin()
+	admin.Do("SETACL user/alice %s lrswipkxtecda", cyrus.Admin)
+	admin.Do("DELETE user/alice")
+	for _, user := range []string{"alice", "nobody"} {
+		src := open(t, server.Port, Options{User: cyrus.Admin, Users: []string{user}})
+		var one *mailstore.Problem
+		err := src.Mailboxes(t.Context(), mailstore.User{Name: user}, func(b mailstore.Mailbox) error { return fmt.Errorf("%+v", b) })
+		if !errors.As(err, &one) || one.User != user || !strings.Contains(err.Error(), "the server has no INBOX of this user") {
+			t.Errorf("Mailboxes of %s: %v", user, err)
+		}
+	}
+}
+
 func TestCyrusDots(t *testing.T) {
 	t.Parallel()
 	server := cyrus.Start(t, cyrus.Options{DotSeparator: true, Config: "altnamespace: off", VirtualDomains: true})

@@ -123,6 +123,16 @@ func (c *fakeConn) without(gone uint32, verb, args string) bool {
 	return true
 }
 
+// A user without INBOX is reported. The folders that are there are read.
+func TestNoInbox(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, mailbox("Work", 2))
+	got := pass(t, f.source(Options{}), "alice", nil)
+	if len(got.problems) != 1 || !strings.Contains(got.problems[0], "has no INBOX of this user") || len(got.bodies) != 2 {
+		t.Errorf("%d bodies, problems %q", len(got.bodies), got.problems)
+	}
+}
+
 // What a server does wrong with a listing costs that mailbox.
 func TestBadListings(t *testing.T) {
 	t.Parallel()

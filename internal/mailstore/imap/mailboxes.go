@@ -21,6 +21,10 @@ const (
 	no
 )
 
+// errNoInbox is not taken for mail that the user has deleted: a Cyrus lets its
+// administrators log in for any name and then lists nothing.
+var errNoInbox = errors.New("the server has no INBOX of this user; is the name right, or was the user deleted?")
+
 // Mailboxes lists the user's own mailboxes, INBOX first.
 func (s *Source) Mailboxes(ctx context.Context, user mailstore.User, yield func(mailstore.Mailbox) error) error {
 	var boxes []*found
@@ -33,6 +37,12 @@ func (s *Source) Mailboxes(ctx context.Context, user mailstore.User, yield func(
 	})
 	if err != nil {
 		return problem(ctx, user.Name, "", err)
+	}
+	if len(boxes) == 0 {
+		return &mailstore.Problem{User: user.Name, Err: errNoInbox}
+	}
+	if boxes[0].box.Name != folder.Inbox {
+		problems = append(problems, &mailstore.Problem{User: user.Name, Err: errNoInbox})
 	}
 	for _, b := range boxes {
 		if b.gone {
