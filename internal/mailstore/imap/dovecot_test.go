@@ -95,6 +95,33 @@ func TestDovecot(t *testing.T) {
 	})
 }
 
+// Without index files Dovecot keeps no modification sequences, although it has
+// CONDSTORE and shows some in STATUS: nothing may rely on them.
+func TestDovecotWithoutIndex(t *testing.T) {
+	t.Parallel()
+	server := dovecot.Start(t, dovecot.Options{Location: "maildir:~/Maildir:INDEX=MEMORY"})
+	c := server.Login("alice")
+	c.Create("Work")
+	for n := range 20 {
+		c.Append([]string{"INBOX", "Work"}[n%2], letter(n), when)
+	}
+	src := open(t, server.Port, Options{User: "alice"})
+	got := pass(t, src, "alice", nil)
+	got.clean(t)
+	compare(t, got, "INBOX", c.Examine("INBOX"))
+	compare(t, got, "Work", c.Examine("Work"))
+	for _, b := range got.boxes {
+		if b.State != "" || b.HighestModSeq != 0 || b.ObjectID == "" || got.messages[b.Name][0].ModSeq != 0 {
+			t.Errorf("%+v, %+v", b, got.messages[b.Name][0])
+		}
+	}
+	c.Select("Work")
+	c.Store("3", "+FLAGS", `\Answered`)
+	again := pass(t, src, "alice", map[string]string{"Work": fmt.Sprintf("%d.3.11.10", got.box("Work").UIDValidity)})
+	again.clean(t)
+	compare(t, again, "Work", c.Examine("Work"))
+}
+
 func TestDovecotMasterUser(t *testing.T) {
 	t.Parallel()
 	server := dovecot.Start(t, dovecot.Options{Config: masterConfig})

@@ -82,9 +82,37 @@ func (one *session) list(ctx context.Context, c *wire.Conn) ([]*found, []*mailst
 	}
 	more, err := one.askStatus(ctx, c, boxes)
 	if err == nil {
+		err = one.distrustModSeqs(ctx, c, boxes)
+	}
+	if err == nil {
 		err = askQuota(ctx, c, boxes)
 	}
 	return boxes, append(problems, more...), err
+}
+
+// distrustModSeqs forgets the modification sequences of a user for whom the
+// server does not keep them (NOMODSEQ of RFC 7162; Dovecot with INDEX=MEMORY).
+// STATUS shows some all the same, which begin anew with every session and would
+// hide changes. INBOX speaks for all: to open every folder would cost what its
+// State is to save.
+func (one *session) distrustModSeqs(ctx context.Context, c *wire.Conn, boxes []*found) error {
+	if len(boxes) == 0 || boxes[0].box.Name != folder.Inbox || boxes[0].box.HighestModSeq == 0 {
+		return nil
+	}
+	one.lister.box = "" // what was told when it was opened last may be old
+	sel, err := one.lister.examine(ctx, c, boxes[0].onWire)
+	if err != nil {
+		if wire.IsBroken(err) || ctx.Err() != nil {
+			return err
+		}
+		return nil // to list it will say so
+	}
+	for _, b := range boxes {
+		if sel.HighestModSeq == 0 {
+			b.box.HighestModSeq, b.box.State = 0, ""
+		}
+	}
+	return nil
 }
 
 var errManyMailboxes = fmt.Errorf("the server lists more than %d mailboxes", maxMailboxes)

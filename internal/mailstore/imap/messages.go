@@ -108,9 +108,6 @@ func (l *listing) prepare(ctx context.Context, c *wire.Conn) error {
 	l.onWire = table.onWire(l.box.Name)
 	l.items = "UID FLAGS INTERNALDATE RFC822.SIZE"
 	caps := c.Caps()
-	if caps.Has("CONDSTORE") {
-		l.items += " MODSEQ"
-	}
 	guids, err := l.one.s.knowsGUIDs(ctx, c)
 	switch {
 	case err != nil:
@@ -237,7 +234,11 @@ func (l *listing) fetchOnce(ctx context.Context, c *wire.Conn, set wire.Set, sin
 	if sel.UIDValidity != l.box.UIDValidity {
 		return fmt.Errorf("UIDVALIDITY changed from %d to %d while it was listed", l.box.UIDValidity, sel.UIDValidity)
 	}
-	p, err := c.Fetch(ctx, wire.FetchQuery{UIDs: set.String(), Items: l.items, ChangedSince: since,
+	items := l.items
+	if sel.HighestModSeq > 0 { // Dovecot answers BAD where it keeps none
+		items += " MODSEQ"
+	}
+	p, err := c.Fetch(ctx, wire.FetchQuery{UIDs: set.String(), Items: items, ChangedSince: since,
 		Yield: func(f *wire.Fetched) error { return l.take(f, set, got) },
 		Say:   func(text string) { l.said = text }})
 	if err != nil {

@@ -229,7 +229,7 @@ func pairs(items []Value) map[string]Value {
 // A Selected is what SELECT and EXAMINE tell of a mailbox.
 type Selected struct {
 	UIDValidity, UIDNext, Messages uint32
-	HighestModSeq                  uint64 // 0: none
+	HighestModSeq                  uint64 // 0: none, or none that lasts (NOMODSEQ)
 	MailboxID                      string // OBJECTID
 	ReadOnly                       bool
 }
@@ -290,6 +290,8 @@ func (s *Selected) note(r *Response) error {
 		s.UIDNext = uint32(n)
 	case "HIGHESTMODSEQ":
 		s.HighestModSeq, err = v.Uint(63)
+	case "NOMODSEQ":
+		s.HighestModSeq = 0
 	case "MAILBOXID":
 		s.MailboxID = strings.Trim(args, "()")
 	}
