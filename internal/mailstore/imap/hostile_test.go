@@ -284,6 +284,44 @@ func TestOneUserRefused(t *testing.T) {
 	}
 }
 
+// A login that breaks for the first of several users costs that user's mail.
+func TestFirstUserBreaks(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		instead func(c *fakeConn)
+		want    string
+	}{
+		"hangs up":      {func(c *fakeConn) { c.Close() }, "the server hung up"},
+		"says good-bye": {func(c *fakeConn) { c.say("* BYE no home"); c.Close() }, "hung up: no home"},
+		"no answer":     {func(*fakeConn) {}, "has not answered for"},
+		"unavailable":   {func(c *fakeConn) { c.say("%s NO [UNAVAILABLE] later", c.tag) }, "later"},
+		"refused":       {func(c *fakeConn) { c.say("%s NO [AUTHENTICATIONFAILED] no", c.tag) }, "as alice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, mailbox("INBOX", 2))
+			f.spoil = func(c *fakeConn, verb, args string) bool {
+				if verb != "LOGIN" || !strings.Contains(args, "alice") {
+					return false
+				}
+				tt.instead(c)
+				return true
+			}
+			src := open(t, f.port(), Options{PasswordFile: passwords(t, "alice:secret", "bob:secret"), ReadTimeout: 300 * time.Millisecond})
+			if got := pass(t, src, "alice", nil); len(got.problems) != 1 || !strings.Contains(got.problems[0], tt.want) {
+				t.Errorf("alice: %q, want %q", got.problems, tt.want)
+			}
+			got := pass(t, src, "bob", nil)
+			if got.clean(t); len(got.bodies) != 2 {
+				t.Errorf("bob: %d bodies", len(got.bodies))
+			}
+			if _, err := tryOpen(t, f.port(), Options{User: "alice", ReadTimeout: 300 * time.Millisecond}); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("alice alone: %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 // Bodies that nobody opens neither stop the others nor stay in memory.
 func TestNobodyOpens(t *testing.T) {
 	t.Parallel()

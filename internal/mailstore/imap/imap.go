@@ -176,14 +176,15 @@ func Open(o Options) (*Source, error) {
 }
 
 // prove logs in, and out again: for the first user or, if that one is not
-// there, as whoever logs in for all.
+// there, as whoever logs in for all. What goes wrong with the first of several
+// users alone is reported when it is that one's turn.
 func (s *Source) prove() error {
-	first := s.o.User
+	first, several := s.o.User, len(s.o.Users) > 1
 	switch {
 	case len(s.o.Users) > 0:
 		first = s.o.Users[0]
 	case first == "":
-		first = s.secrets.users[0]
+		first, several = s.secrets.users[0], len(s.secrets.users) > 1
 	}
 	c, err := s.login(s.ctx, first)
 	for try := 1; err != nil && isTemporary(err) && try < s.o.patience.tries; try++ {
@@ -199,9 +200,27 @@ func (s *Source) prove() error {
 		}
 	}
 	if err != nil {
+		if several && first != s.o.User && s.onlyTheirs(err) {
+			return nil
+		}
 		return err
 	}
-	return c.Logout(s.ctx)
+	c.Logout(s.ctx) // a server that does not say good-bye has let us in
+	return nil
+}
+
+// onlyTheirs tells whether a login failed in a way that says nothing about the
+// logins for other users.
+func (s *Source) onlyTheirs(err error) bool {
+	var unreachable *wire.DialError
+	var refused *wire.Refused
+	switch {
+	case errors.As(err, &unreachable):
+		return false
+	case wire.IsBroken(err), isTemporary(err):
+		return true
+	}
+	return errors.As(err, &refused) && s.o.User == "" // each has a password of their own
 }
 
 // login opens a connection on which the user's mail is to be read.

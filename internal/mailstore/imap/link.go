@@ -122,7 +122,7 @@ func (l *link) connect(ctx context.Context) (*wire.Conn, error) {
 		}
 		if try >= l.s.o.patience.tries || silent(err) && try > 1 {
 			var unreachable *wire.DialError
-			if errors.As(err, &unreachable) || silent(err) {
+			if errors.As(err, &unreachable) || silent(err) && l.s.down.again() {
 				l.s.down.begin(time.Now(), err)
 			}
 			return nil, err
@@ -172,6 +172,7 @@ type downtime struct {
 	until time.Time
 	last  time.Duration
 	why   error
+	mute  bool // a login was not answered
 }
 
 const (
@@ -189,7 +190,17 @@ func (d *downtime) begin(now time.Time, why error) {
 func (d *downtime) over() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.last, d.why = 0, nil
+	d.last, d.why, d.mute = 0, nil, false
+}
+
+// again notes a login that was not answered, and tells whether the one before
+// was not, either: a single one may be the fault of its user's mail.
+func (d *downtime) again() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.mute
+	d.mute = true
+	return before
 }
 
 func (d *downtime) err(now time.Time) error {
