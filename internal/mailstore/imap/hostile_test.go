@@ -123,6 +123,24 @@ func (c *fakeConn) without(gone uint32, verb, args string) bool {
 	return true
 }
 
+// Subscriptions are worth less than mail: a server without LSUB is read.
+func TestNoLSUB(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []string{"BAD unknown command", "NO not here"} {
+		f := newFake(t, mailbox("INBOX", 3), mailbox("Work", 2))
+		f.spoil = func(c *fakeConn, verb, _ string) bool {
+			if verb == "LSUB" {
+				c.say("%s %s", c.tag, answer)
+			}
+			return verb == "LSUB"
+		}
+		got := pass(t, f.source(Options{}), "alice", nil)
+		if got.clean(t); len(got.bodies) != 5 || got.box("Work").Subscribed {
+			t.Errorf("%s: %d bodies, %+v", answer, len(got.bodies), got.boxes)
+		}
+	}
+}
+
 // A user without INBOX is reported. The folders that are there are read.
 func TestNoInbox(t *testing.T) {
 	t.Parallel()

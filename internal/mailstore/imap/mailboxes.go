@@ -163,7 +163,8 @@ func (one *session) listNames(ctx context.Context, c *wire.Conn, table *names) (
 	return boxes, problems, nil
 }
 
-// markSubscribed is for servers without LIST-EXTENDED.
+// markSubscribed is for servers without LIST-EXTENDED. Where they have no LSUB
+// either, nothing counts as subscribed.
 func markSubscribed(ctx context.Context, c *wire.Conn, table *names, boxes []*found) error {
 	byName := make(map[string]*found, len(boxes))
 	for _, b := range boxes {
@@ -176,6 +177,10 @@ func markSubscribed(ctx context.Context, c *wire.Conn, table *names, boxes []*fo
 			}
 			return nil
 		})
+		var refused *wire.Refused
+		if errors.As(err, &refused) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
