@@ -141,6 +141,28 @@ func TestNoLSUB(t *testing.T) {
 	}
 }
 
+// A size that a server only estimates is no promise: the message would be called
+// damaged, and fetched every night.
+func TestEstimatedSizes(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, mailbox("INBOX", 9))
+	f.spoil = func(c *fakeConn, verb, args string) bool {
+		if verb != "UID FETCH" || !strings.Contains(args, "RFC822.SIZE") {
+			return false
+		}
+		for uid := uint32(1); uid <= c.box.top; uid++ {
+			c.say(`* %d FETCH (UID %d FLAGS () INTERNALDATE " 1-Feb-2007 00:00:00 +0000" RFC822.SIZE %d)`, uid, uid, 1000*uid)
+		}
+		c.ok()
+		return true
+	}
+	got := pass(t, f.source(Options{}), "alice", nil)
+	got.clean(t)
+	if m := got.messages["INBOX"][4]; m.Size != 5000 || m.Promised != -1 || got.bodies["INBOX/"+m.Key] != "INBOX"+letter(4) {
+		t.Errorf("%+v: %q", m, got.bodies["INBOX/"+m.Key])
+	}
+}
+
 // A user without INBOX is reported. The folders that are there are read.
 func TestNoInbox(t *testing.T) {
 	t.Parallel()

@@ -58,6 +58,7 @@ type listing struct {
 	breaks   int             // connections lost in this listing
 	sha1     bool            // the server tells SHA-1
 	identity string          // what ObjectID is made from
+	exact    bool            // RFC822.SIZE is no estimate
 }
 
 // maxBreaks bounds how often one mailbox may break the connection: messages
@@ -119,6 +120,9 @@ func (l *listing) prepare(ctx context.Context, c *wire.Conn) error {
 	case caps.Has("OBJECTID"):
 		l.identity = "EMAILID"
 	}
+	// Some products only estimate sizes; Cyrus and Dovecot are known to tell them
+	// exactly.
+	l.exact = l.identity == "DIGEST.SHA1" || l.identity == "X-GUID"
 	if l.identity != "" {
 		l.items += " " + l.identity
 	}
@@ -279,7 +283,10 @@ func (l *listing) take(f *wire.Fetched, set wire.Set, got map[uint32]mailstore.M
 		date = time.Unix(0, 0)
 	}
 	m := mailstore.Message{Key: keyOf(l.box.UIDValidity, f.UID), UID: mailstore.UID(f.UID), Flags: flags, InternalDate: date.UTC(),
-		ModSeq: f.ModSeq(), Size: int64(size), Promised: int64(size)}
+		ModSeq: f.ModSeq(), Size: int64(size), Promised: -1}
+	if l.exact {
+		m.Promised = m.Size
+	}
 	l.identify(&m, f.Items[l.identity])
 	got[f.UID] = m
 	return nil
