@@ -33,6 +33,9 @@ const (
 	// moreThanPromised is how much more than twice the promised bytes a batch may
 	// bring: memory is reckoned by promises.
 	moreThanPromised = 8 << 20
+	// roomForEstimates is how much more than twice its promised size a body may
+	// have: what the server announces beyond that would only fill the memory.
+	roomForEstimates = 1 << 20
 	// maxTries is how many connections may end while a message was the next to
 	// come, before it is given up.
 	maxTries = 3
@@ -80,7 +83,7 @@ func (f *fetcher) next(before *batch) *batch {
 	a := f.s.ahead
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	b := &batch{uids: map[uint32]*entry{}, limit: 1 << 20}
+	b := &batch{uids: map[uint32]*entry{}}
 	f.urgent = f.fill(b, before, f.urgent, false)
 	if len(f.urgent) == 0 {
 		f.queue = f.fill(b, before, f.queue, true)
@@ -135,11 +138,17 @@ func (b *batch) add(e *entry, most int64) {
 	b.entries = append(b.entries, e)
 	b.uids[e.uid] = e
 	b.size += max(e.size, 0)
-	b.limit = max(b.limit, 2*e.size)
-	if e.tries > 0 || e.size < 0 {
-		b.limit = most
-	}
+	b.limit = max(b.limit, literalLimit(e.size, most))
 	b.alone = b.alone || e.tries > 0
+}
+
+// literalLimit is how large the body of a message may be whose size the server
+// has told, perhaps as an estimate; -1 is an unknown size.
+func literalLimit(size, most int64) int64 {
+	if size < 0 || size > most/2 {
+		return most
+	}
+	return min(2*size+roomForEstimates, most)
 }
 
 // set gives the batch's UIDs, or those that have not come.
