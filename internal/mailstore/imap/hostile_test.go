@@ -277,6 +277,9 @@ func TestRefusedOpen(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "wrong-one") || !strings.Contains(err.Error(), "as alice") || !strings.Contains(err.Error(), "(check user name and password)") {
 		t.Errorf("a wrong password: %v", err)
 	}
+	if _, err := tryOpen(t, f.port(), Options{User: "al\r\nice\x1b[2J", Password: []byte("wrong-one")}); err == nil || strings.ContainsAny(err.Error(), "\r\n\x1b") {
+		t.Errorf("a name with a line end: %q", err)
+	}
 	f.l.Close()
 	if _, err = tryOpen(t, f.port(), Options{User: "alice"}); err == nil || !strings.Contains(err.Error(), "connection refused (is the server running") {
 		t.Errorf("nobody there: %v", err)

@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/folder"
 	"salvor/internal/mailstore/imap/wire"
 )
 
@@ -268,9 +269,9 @@ func (e *loginError) Error() string {
 func (e *loginError) Unwrap() error { return e.err }
 
 func explainLogin(server string, cr wire.Credentials, err error) error {
-	who := cr.User
+	who := folder.Clean(cr.User)
 	if cr.As != "" && cr.As != cr.User {
-		who = cr.User + " for " + cr.As
+		who += " for " + folder.Clean(cr.As)
 	}
 	if wire.IsBroken(err) || isTemporary(err) {
 		return fmt.Errorf("log in to %s as %s: %w", server, who, err)

@@ -74,7 +74,7 @@ func imapSettings(io *imap.Options, u *url.URL) error {
 	io.Separator = query.Get("separator")
 	io.Mechanism = strings.ToLower(query.Get("auth"))
 	if known := []string{"", "plain", "login", "oauthbearer", "xoauth2"}; !slices.Contains(known, io.Mechanism) {
-		return fmt.Errorf("unknown auth=%s; known are plain, login, oauthbearer and xoauth2", io.Mechanism)
+		return fmt.Errorf("unknown auth=%q; known are plain, login, oauthbearer and xoauth2", io.Mechanism)
 	}
 	return imapSecurity(io, strings.ToLower(u.Scheme), query.Get("tls"))
 }
@@ -94,7 +94,7 @@ func imapSecurity(io *imap.Options, scheme, tls string) error {
 	case tls == "none":
 		io.Security, io.Plaintext = wire.Insecure, true
 	default:
-		return fmt.Errorf("unknown tls=%s; known are starttls and none", tls)
+		return fmt.Errorf("unknown tls=%q; known are starttls and none", tls)
 	}
 	return nil
 }

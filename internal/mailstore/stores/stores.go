@@ -45,11 +45,33 @@ type urlError struct {
 }
 
 func (e *urlError) Error() string {
-	s := fmt.Sprintf("mail store %q: %v", e.url, e.err)
+	s := fmt.Sprintf("mail store %q: %v", shown(e.url), e.err)
 	if e.hint != "" {
 		s += " (" + e.hint + ")"
 	}
 	return s
+}
+
+// shown is what errors show of a URL. Those of servers end at the "?", and hold
+// no password: whatever stands there by mistake is not for everybody's eyes.
+func shown(url string) string {
+	slashes := "//"
+	scheme, rest, server := strings.Cut(url, slashes)
+	if !server && strings.HasPrefix(strings.ToLower(url), "imap") {
+		slashes = ""
+		scheme, rest, server = "", url, true
+	}
+	if !server || strings.Contains(scheme, "/") {
+		return url
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	host, path, _ := strings.Cut(rest, "/")
+	if at := strings.LastIndex(host, "@"); at >= 0 {
+		if user, _, secret := strings.Cut(host[:at], ":"); secret {
+			rest = user + ":…" + host[at:] + strings.Repeat("/", min(1, len(path))) + path
+		}
+	}
+	return scheme + slashes + rest
 }
 
 func (e *urlError) Unwrap() []error { return []error{ErrURL, e.err} }
@@ -116,7 +138,7 @@ func split(url string) (scheme, rest string, err error) {
 	if !ok {
 		hint := schemes
 		if url != "" {
-			hint = "for a Maildir write maildir:" + url
+			hint = "for a Maildir write maildir:" + shown(url)
 		}
 		return "", "", &urlError{url, hint, errors.New("it has no scheme")}
 	}
@@ -141,7 +163,7 @@ func openIMAP(url string, o Options) (mailstore.Source, error) {
 	}
 	s, err := imap.Open(io)
 	if err != nil { // a server that is away, or a wrong password: the URL is right
-		return nil, fmt.Errorf("mail store %q: %w", url, err)
+		return nil, fmt.Errorf("mail store %q: %w", shown(url), err)
 	}
 	return s, nil
 }
@@ -153,7 +175,7 @@ func createIMAP(url string, o Options) (mailstore.Destination, error) {
 	}
 	d, err := imap.Create(io)
 	if err != nil {
-		return nil, fmt.Errorf("mail store %q: %w", url, err)
+		return nil, fmt.Errorf("mail store %q: %w", shown(url), err)
 	}
 	return d, nil
 }

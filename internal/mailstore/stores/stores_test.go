@@ -47,6 +47,30 @@ func TestCheckSource(t *testing.T) {
 	}
 }
 
+// What stands in a URL by mistake may be a secret.
+func TestNoSecretsInErrors(t *testing.T) {
+	for _, url := range []string{
+		"imap://a@localhost?password=hunter2", "imaps://a@h?auth=plain&pw=hunter2", "imaps://a:hunter2@h", "imaps://a:hunter2@h/x?y=1",
+		"imap://a@h:x?hunter2=1;", "imap://a@h/path?x=hunter2", "imapss://a@h?password=hunter2", "imapss://a:hunter2@h/x", "imap://a@127.0.0.1:1?tls=none&separator=hunter2",
+		"//a@h?password=hunter2", "imaps:a@h?password=hunter2", "imaps:a:hunter2@h", "imaps", "imaps:",
+	} {
+		_, err := OpenSource(url, Options{Password: func() ([]byte, error) { return []byte("x"), nil }})
+		_, toErr := OpenDestination(url, Options{Password: func() ([]byte, error) { return []byte("x"), nil }})
+		for _, err := range []error{err, toErr} {
+			if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %v", url, err)
+			}
+		}
+	}
+	for url, want := range map[string]string{
+		"imapss://a:x@h:1/p?q": "imapss://a:…@h:1/p", "imap://a@h?q": "imap://a@h", "imaps:h?q": "imaps:h", "mbox:/a?b": "mbox:/a?b", "mbox:/a//b?c": "mbox:/a//b?c",
+	} {
+		if got := shown(url); got != want {
+			t.Errorf("%s is shown as %q, want %q", url, got, want)
+		}
+	}
+}
+
 func TestOwnerLike(t *testing.T) {
 	base := t.TempDir()
 	for _, path := range []string{"alice", "alice/Maildir", "alice/mail/.maildir", "al:ice/Maildir"} {

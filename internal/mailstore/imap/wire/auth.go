@@ -132,7 +132,7 @@ func (c *Conn) loginPlainly(cr Credentials, as string) (*Command, error) {
 	user := cr.User
 	if as != "" {
 		if cr.Separator == "" {
-			return nil, fmt.Errorf("%s cannot log in for %s: the server offers no AUTH=PLAIN, and no separator of master users is given", cr.User, as)
+			return nil, fmt.Errorf("%q cannot log in for %q: the server offers no AUTH=PLAIN, and no separator of master users is given", cr.User, as)
 		}
 		user = as + cr.Separator + cr.User
 	}
