@@ -12,8 +12,11 @@
 // A record of an index whose checksum is wrong is not trusted: it is reported by
 // name, and nothing that a listing does not show counts as deleted then. Whether
 // a message's file is the right one is seen when it is read, against the SHA-1
-// that the index promises; a file that was damaged after it was backed up is not
-// looked at, as long as the index says that nothing has changed.
+// that the index promises. What happens to a file after it was backed up is seen
+// when its mailbox has changed, or the directory that it is in (a file was
+// removed, the directory is gone or another one): then every message whose file
+// is missing or has another size is told from the others by its State, and so is
+// opened again. A file of the right size is not read a second time.
 //
 // What it leaves out: shared mailboxes (not below user), mailboxes put aside by
 // a delayed deletion (DELETED), and those that hold no mail (calendars, address

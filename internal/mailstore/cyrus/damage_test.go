@@ -80,7 +80,7 @@ func TestDamagedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := list1(t, src, "alice")["INBOX"]
-	if after.err != nil || after.Lost != "" || after.State != before.State || len(after.messages) != 5 {
+	if after.err != nil || after.Lost != "" || after.State == before.State || len(after.messages) != 5 {
 		t.Fatalf("%+v", after)
 	}
 	for i, want := range []string{"damaged at the source: the index lists it, its file is missing", "", "Subject: m", "", "escapes"} {

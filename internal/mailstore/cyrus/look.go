@@ -27,6 +27,7 @@ type look struct {
 	id     fileID
 	beside fileID         // cyrus.header
 	old    fileID         // cyrus.expunge
+	files  string         // the directories of the messages, see filesToken
 	meta   *header.Header // cyrus.header where it had to be read, else nil
 	lost   string         // why the index is no evidence
 }
@@ -59,6 +60,7 @@ func (c *config) look(b *box) *look {
 		l.read(c, b)
 		return l.lost == "" || l.id.quiet()
 	})
+	l.files = c.filesToken(b)
 	p := c.partition(b.partition)
 	if p == nil || p.header.root == nil {
 		return l
@@ -123,7 +125,8 @@ func (b *box) uidValidity(h *index.Header) uint32 {
 	return h.UIDValidity
 }
 
-// token is the mailbox's state. The header of an index has a sequence number of
+// token is the mailbox's state, which also tells the directories of its messages
+// from others, or from none. The header of an index has a sequence number of
 // all changes (HIGHESTMODSEQ) and a checksum of cyrus.header; before version 12
 // there is no such thing, and only the files' times tell. seen is the record of
 // seen.db that belongs to it then.
@@ -141,7 +144,7 @@ func (l *look) token(seen string, now time.Time) string {
 	sum := sha1.New()
 	sum.Write(l.raw)
 	io.WriteString(sum, seen)
-	return fmt.Sprintf("%s;%s;%s;%s", hex.EncodeToString(sum.Sum(nil)[:10]), l.id, l.beside, l.old)
+	return fmt.Sprintf("%s;%s;%s;%s%s", hex.EncodeToString(sum.Sum(nil)[:10]), l.id, l.beside, l.old, l.files)
 }
 
 // identity is the mailbox's, from mailboxes.db or cyrus.header.

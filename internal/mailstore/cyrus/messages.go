@@ -32,7 +32,8 @@ const archivedPrefix = "archive/"
 
 // Messages lists a mailbox by its index: what is there by UID, and among it,
 // with their time, the messages that their user has expunged and the server
-// has not cleaned up yet. No message is opened, and no file is looked for.
+// has not cleaned up yet. No message is opened; one that is there but whose file
+// is missing, or has another size, gets another State than it would have.
 func (s *Source) Messages(ctx context.Context, box mailstore.Mailbox, yield func(mailstore.Message) error) error {
 	b, err := s.box(ctx, box)
 	if err != nil {
@@ -41,6 +42,14 @@ func (s *Source) Messages(ctx context.Context, box mailstore.Mailbox, yield func
 	l := &lister{s: s, b: b, box: box, ctx: ctx, yield: yield, live: map[uint32]bool{}}
 	if err := l.open(); err != nil {
 		return asIncomplete(err)
+	}
+	// After the index: a file is there before its record is.
+	var where string
+	if l.files, where, err = openFiles(l.part, b); err != nil {
+		l.problems = append(l.problems, &mailstore.Problem{User: box.User, Mailbox: box.Name, Path: where, Err: err})
+	}
+	if l.files != nil {
+		defer l.files.close()
 	}
 	if err := l.list(l.file, true); err != nil {
 		return err
@@ -74,6 +83,7 @@ type lister struct {
 	yield func(mailstore.Message) error
 
 	part     *partition
+	files    *messageFiles // nil: files are not looked for
 	file     *index.File
 	validity uint32
 	meta     *header.Header // nil: the user flags' names are unknown
@@ -212,6 +222,8 @@ func (l *lister) list(f *index.File, rising bool) error {
 		m := l.message(&r, f.HasGUID())
 		if !rising || r.System&(index.Expunged|index.Unlinked) != 0 {
 			m.Expunged = expungedAt(&r)
+		} else if l.files != nil {
+			l.files.mark(&m, r.System&index.Archived != 0)
 		}
 		if err := l.yield(m); err != nil {
 			return err
