@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"time"
 
 	"salvor/internal/mailstore/cyrus/header"
@@ -145,6 +146,15 @@ func (l *look) token(seen string, now time.Time) string {
 	sum.Write(l.raw)
 	io.WriteString(sum, seen)
 	return fmt.Sprintf("%s;%s;%s;%s%s", hex.EncodeToString(sum.Sum(nil)[:10]), l.id, l.beside, l.old, l.files)
+}
+
+// keepsExpunged tells whether a mailbox's index goes on naming expunged messages
+// until cyr_expire cleans up, by default after days. So do all versions that keep
+// them in cyrus.index, whether they keep the files too (expunge_mode "delayed",
+// the default since 2.5) or not ("default" in 2.4, "semidelayed" since), except
+// where told to remove both at once (imapd.conf(5)).
+func (c *config) keepsExpunged(h *index.Header) bool {
+	return h.Version12() && !strings.EqualFold(c.settings["expunge_mode"], "immediate")
 }
 
 // identity is the mailbox's, from mailboxes.db or cyrus.header.

@@ -68,6 +68,7 @@ func (l *boxLister) mailbox(conf *os.Root, b *box) mailstore.Mailbox {
 	}
 	if k.lost == "" {
 		m.UIDNext, m.HighestModSeq = nextUID(k.header.LastUID), k.header.HighestModSeq
+		m.TellsRemovals = l.s.c.keepsExpunged(&k.header)
 	}
 	seen := ""
 	if k.raw != nil && !k.header.Version12() {
