@@ -86,15 +86,23 @@ func TestCyrusLosesFiles(t *testing.T) {
 		harm(4, func(path string, _ []byte) error { return nil })
 		harm(6, func(path string, b []byte) error { return os.WriteFile(path, b[:len(b)/2], 0o600) })
 		harm(7, func(path string, b []byte) error {
-			return os.WriteFile(path, []byte(strings.ToUpper(string(b))), 0o600)
+			return os.WriteFile(path, append([]byte{b[0] ^ 0x20}, b[1:]...), 0o600)
 		})
 		harm(8, func(path string, _ []byte) error { return os.WriteFile(path, nil, 0o600) })
 		c.Select("INBOX") // the folder changes, so that it is listed again
 		c.Store("1", "+FLAGS", `\Flagged`)
-		if r := nightly(0); r.Messages.Gone != 0 || r.Messages.New != 0 {
-			t.Errorf("%s: %+v", source, r)
+		// On the disk lost and short files are noticed by themselves; one of the same
+		// size, and over IMAP any, only when it is read again.
+		code, damaged := 3, int64(3)
+		if strings.HasPrefix(source, "imap") {
+			code, damaged = 0, 0
 		}
-		// Nobody has read them since. In a new vault they are met.
+		for range 2 {
+			if r := nightly(code); r.Messages.Gone != 0 || r.Messages.New != 0 || r.Messages.Damaged != damaged {
+				t.Errorf("%s: %+v", source, r)
+			}
+		}
+		// A new vault meets them all.
 		w2 := newWorld(t).withPassword()
 		cmd := w2.command("backup", "--json", "--create", source, "--user", "alice")
 		out, err := cmd.Output()
