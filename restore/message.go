@@ -52,11 +52,13 @@ const (
 type builder struct {
 	catalog *catalog.Catalog
 	chunks  Chunks
+	recipe  []byte // holds the message chunk until the next message
 	part    []byte // holds a part until the next one
 }
 
 func (b *builder) message(ctx context.Context, e *catalog.Entry) (*body, error) {
-	recipe, err := b.chunk(ctx, e.Where, chunk.Ref{Kind: chunk.KindMessage, ID: e.Content}, nil)
+	b.recipe = slices.Grow(b.recipe[:0], int(max(0, min(e.Where.Size, chunk.MaxRecipe))))
+	recipe, err := b.chunk(ctx, e.Where, chunk.Ref{Kind: chunk.KindMessage, ID: e.Content}, b.recipe)
 	if err != nil {
 		return nil, err
 	}

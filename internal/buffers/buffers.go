@@ -8,14 +8,22 @@ import (
 	"sync"
 )
 
-// Buffers of 64 KiB to 4 MiB are kept, by powers of two; shorter ones are not
-// worth keeping, longer ones too rare.
+// Buffers of 64 KiB to 16 MiB are kept, by powers of two; shorter ones are not
+// worth keeping, longer ones too rare. All that wait together have at most
+// maxKept bytes.
 const (
 	minBits = 16
-	maxBits = 22
+	maxBits = 24
+	maxKept = 32 << 20
 )
 
-var pools [maxBits + 1]sync.Pool
+// shelf is where buffers wait. A sync.Pool would give them to the garbage
+// collector, which under a limit of memory comes several times a second.
+var shelf struct {
+	sync.Mutex
+	free [maxBits + 1][][]byte
+	kept int // bytes
+}
 
 // Get gives an empty buffer with room for n bytes; below zero counts as zero.
 func Get(n int) []byte {
@@ -27,8 +35,8 @@ func Get(n int) []byte {
 	if class > maxBits {
 		return make([]byte, 0, n)
 	}
-	if b, ok := pools[class].Get().(*[]byte); ok {
-		return (*b)[:0]
+	if b := take(class); b != nil {
+		return b
 	}
 	return make([]byte, 0, 1<<class)
 }
@@ -38,6 +46,29 @@ func Get(n int) []byte {
 func Put(b []byte) {
 	class := bits.Len(uint(cap(b))) - 1
 	if class >= minBits && class <= maxBits && cap(b) == 1<<class {
-		pools[class].Put(&b)
+		leave(class, b[:0])
+	}
+}
+
+func take(class int) []byte {
+	shelf.Lock()
+	defer shelf.Unlock()
+	free := shelf.free[class]
+	if len(free) == 0 {
+		return nil
+	}
+	b := free[len(free)-1]
+	free[len(free)-1] = nil
+	shelf.free[class] = free[:len(free)-1]
+	shelf.kept -= cap(b)
+	return b
+}
+
+func leave(class int, b []byte) {
+	shelf.Lock()
+	defer shelf.Unlock()
+	if shelf.kept+cap(b) <= maxKept {
+		shelf.free[class] = append(shelf.free[class], b)
+		shelf.kept += cap(b)
 	}
 }

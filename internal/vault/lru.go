@@ -8,6 +8,7 @@ type lru[K comparable, V any] struct {
 	max, used int64
 	order     *list.List // of *lruEntry, the newest in front
 	byKey     map[K]*list.Element
+	dropped   func(V) // told of every value that is not kept any more; may be nil
 }
 
 type lruEntry[K comparable, V any] struct {
@@ -35,6 +36,9 @@ func (c *lru[K, V]) put(key K, value V, weight int64) {
 		c.remove(e)
 	}
 	if weight > c.max {
+		if c.dropped != nil {
+			c.dropped(value)
+		}
 		return
 	}
 	c.used += weight
@@ -48,4 +52,7 @@ func (c *lru[K, V]) remove(e *list.Element) {
 	entry := c.order.Remove(e).(*lruEntry[K, V])
 	delete(c.byKey, entry.key)
 	c.used -= entry.weight
+	if c.dropped != nil {
+		c.dropped(entry.value)
+	}
 }

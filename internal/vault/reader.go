@@ -32,7 +32,7 @@ type Reader struct {
 	blox *blockCache
 
 	mu      sync.Mutex
-	frames  *lru[frameKey, []byte]
+	frames  *lru[frameKey, *plainFrame]
 	loading map[frameKey]*frameLoad
 	packs   *lru[chunk.ID, *packHandle]
 }
@@ -43,11 +43,7 @@ type frameKey struct {
 }
 
 // A frameLoad is a frame that somebody is fetching.
-type frameLoad struct {
-	done  chan struct{}
-	plain []byte
-	err   error
-}
+type frameLoad struct{ done chan struct{} }
 
 // NewReader makes a reader. With no identity it is ErrNoIdentity; whether one
 // of them opens the packs shows with the first.
@@ -61,35 +57,38 @@ func (v *Vault) NewReader(ids []age.Identity, o ReaderOptions) (*Reader, error) 
 	if o.BlockCache <= 0 {
 		o.BlockCache = 16 << 20
 	}
-	return &Reader{v: v, ids: ids, blox: newBlockCache(max(o.BlockCache, 1<<20)),
-		frames: newLRU[frameKey, []byte](o.FrameCache), loading: map[frameKey]*frameLoad{},
-		packs: newLRU[chunk.ID, *packHandle](maxHandles)}, nil
+	r := &Reader{v: v, ids: ids, blox: newBlockCache(max(o.BlockCache, 1<<20)),
+		frames: newLRU[frameKey, *plainFrame](o.FrameCache), loading: map[frameKey]*frameLoad{},
+		packs: newLRU[chunk.ID, *packHandle](maxHandles)}
+	r.frames.dropped = (*plainFrame).drop
+	return r, nil
 }
 
-// Chunk gives the bytes of a chunk. They are shared: the caller must not change
-// them. They are authentic, since age has decrypted them and a signed commit
+// Chunk gives the bytes of a chunk, in room where that is long enough; else they
+// are shared, and the caller must not change them. They are authentic, since age has decrypted them and a signed commit
 // names the pack, but not compared with their ID: messages are proven by what
 // is rebuilt, which is the caller's work. Damage is a *DamageError.
 //
-// A long chunk, with a frame to itself, is decoded into room if that is long
-// enough, and not kept for others.
+// A long chunk, with a frame to itself, is decoded into room at once, and not
+// kept for others.
 func (r *Reader) Chunk(ctx context.Context, l Location, ref chunk.Ref, room []byte) ([]byte, error) {
 	name := Object{Kind: ObjectPack, ID: l.Pack}.Name()
 	if l.Offset < 0 || l.Size < 0 || l.Offset > l.FramePlain-l.Size {
 		return nil, fmt.Errorf("read %s: %w", ref, &DamageError{Object: name, Offset: l.FrameOffset,
 			Expected: fmt.Sprintf("a chunk of %d bytes at %d inside a frame of %d", l.Size, l.Offset, l.FramePlain)})
 	}
-	var plain []byte
-	var err error
 	if alone := l.Offset == 0 && l.Size == l.FramePlain && l.Size > smallChunk; alone && int64(cap(room)) >= l.Size {
-		plain, err = r.decode(ctx, name, l, room[:0])
-	} else {
-		plain, err = r.frame(ctx, name, l)
+		plain, err := r.decode(ctx, name, l, room[:0])
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", ref, err)
+		}
+		return plain[:l.Size:l.Size], nil
 	}
+	f, err := r.frame(ctx, name, l)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", ref, err)
 	}
-	return plain[l.Offset : l.Offset+l.Size : l.Offset+l.Size], nil
+	return r.chunkOf(f, l, room), nil
 }
 
 // ProvenChunk is Chunk for who stores the bytes again, message or no message:
@@ -104,22 +103,22 @@ func (r *Reader) ProvenChunk(ctx context.Context, l Location, ref chunk.Ref) ([]
 }
 
 // frame gives a decoded frame, from memory or by loading it once for all who
-// ask.
-func (r *Reader) frame(ctx context.Context, name string, l Location) ([]byte, error) {
+// ask. The caller releases it.
+func (r *Reader) frame(ctx context.Context, name string, l Location) (*plainFrame, error) {
 	key := frameKey{l.Pack, l.FrameOffset}
 	for {
 		r.mu.Lock()
-		if b, ok := r.frames.get(key); ok {
+		if f, ok := r.frames.get(key); ok {
+			f.users++
 			r.mu.Unlock()
-			return checkPlain(name, l, b)
+			return r.checkPlain(name, l, f)
 		}
 		load := r.loading[key]
 		if load == nil {
 			load = &frameLoad{done: make(chan struct{})}
 			r.loading[key] = load
 			r.mu.Unlock()
-			r.load(ctx, name, key, l, load)
-			return load.plain, load.err
+			return r.load(ctx, name, key, l, load)
 		}
 		r.mu.Unlock()
 		select {
@@ -127,32 +126,37 @@ func (r *Reader) frame(ctx context.Context, name string, l Location) ([]byte, er
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if load.err == nil {
-			return checkPlain(name, l, load.plain)
-		}
-		// The other caller's context may have ended, or its location been
-		// wrong: try for ourselves.
+		// It is in memory now, unless the other caller's context has ended, its
+		// location was wrong, or much else was read meanwhile: then it is our turn.
 	}
 }
 
 // checkPlain refuses a location that disagrees with the one by which the frame
 // was decoded.
-func checkPlain(name string, l Location, plain []byte) ([]byte, error) {
-	if int64(len(plain)) != l.FramePlain {
-		return nil, &DamageError{Object: name, Offset: l.FrameOffset, Expected: fmt.Sprintf("a frame of %d bytes, not %d", l.FramePlain, len(plain))}
+func (r *Reader) checkPlain(name string, l Location, f *plainFrame) (*plainFrame, error) {
+	if n := len(f.bytes); int64(n) != l.FramePlain {
+		r.release(f, false)
+		return nil, &DamageError{Object: name, Offset: l.FrameOffset, Expected: fmt.Sprintf("a frame of %d bytes, not %d", l.FramePlain, n)}
 	}
-	return plain, nil
+	return f, nil
 }
 
-func (r *Reader) load(ctx context.Context, name string, key frameKey, l Location, into *frameLoad) {
-	into.plain, into.err = r.decode(ctx, name, l, nil)
+func (r *Reader) load(ctx context.Context, name string, key frameKey, l Location, into *frameLoad) (*plainFrame, error) {
+	room := buffers.Get(int(min(l.FramePlain, MaxChunk)))
+	plain, err := r.decode(ctx, name, l, room)
+	f := &plainFrame{bytes: plain, room: room, users: 1, gone: err != nil}
 	r.mu.Lock()
 	delete(r.loading, key)
-	if into.err == nil {
-		r.frames.put(key, into.plain, int64(len(into.plain)))
+	if err == nil {
+		r.frames.put(key, f, int64(len(plain)))
 	}
 	r.mu.Unlock()
 	close(into.done)
+	if err != nil {
+		r.release(f, false)
+		return nil, err
+	}
+	return f, nil
 }
 
 // decode fetches a frame and decodes it, into room if that is long enough.

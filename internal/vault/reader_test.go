@@ -154,3 +154,40 @@ func TestEncode(t *testing.T) {
 		t.Errorf("zeros: %s, %d bytes, %v", method, len(out), err)
 	}
 }
+
+// The memory of a frame that the cache has dropped is used again, but never
+// while somebody copies from it, and never when a caller got the bytes
+// themselves.
+func TestFramesAreUsedAgain(t *testing.T) {
+	f := newFixture(t)
+	chunks, order := mixedChunks(5, 400)
+	got := f.pack(chunks, order)
+	r := f.reader(ReaderOptions{FrameCache: solidFrame + 100, BlockCache: 1 << 20})
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			luck := rand.New(rand.NewSource(int64(w)))
+			room, held := make([]byte, 0, 1<<20), map[chunk.Ref][]byte{}
+			for range 600 {
+				ref, into := order[luck.Intn(len(order))], room
+				if luck.Intn(8) == 0 {
+					into = nil
+				}
+				b, err := r.Chunk(t.Context(), got.locations[ref], ref, into)
+				if err != nil || !bytes.Equal(b, chunks[ref]) {
+					t.Errorf("%s: other bytes, or %v", ref, err)
+					return
+				}
+				if into == nil {
+					held[ref] = b
+				}
+			}
+			for ref, b := range held {
+				if !bytes.Equal(b, chunks[ref]) {
+					t.Errorf("%s changed after it was given", ref)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
