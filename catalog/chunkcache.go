@@ -28,11 +28,11 @@ const (
 	chunkGone                    // removed
 )
 
-// maxCached bounds the rows that are kept, some 4 MB, and maxKnown the names
-// that are known to be there or not, some 8 MB.
+// maxCached bounds the rows that are kept, some 2 MB, and maxKnown the names
+// that are known to be there or not, some 4 MB.
 const (
-	maxCached = 48 << 10
-	maxKnown  = 96 << 10
+	maxCached = 16 << 10
+	maxKnown  = 48 << 10
 )
 
 // chunkCache holds the chunk rows that a transaction worked with last and
@@ -168,15 +168,16 @@ func joinID(head int64, tail row, col int) (id chunk.ID) {
 func (c *conn) readChunk(ref chunk.Ref) (r chunkRow, found bool, err error) {
 	head, tail := splitID(ref.ID)
 	for place := head; ; place++ {
-		taken, err := c.prep(`SELECT k.kind = ? AND k.head = ? AND k.tail = ?, k.id, k.frame, k.offset, k.size, k.refs
-			FROM chunk_at a CROSS JOIN chunk k ON k.id = a.id WHERE a.place = ?`).
-			int(int64(ref.Kind)).int(head).blob(tail).int(place).
+		id, taken, err := c.place(place)
+		if err != nil || !taken {
+			return r, false, err
+		}
+		found, err = c.prep("SELECT id, frame, offset, size, refs FROM chunk WHERE id = ? AND kind = ? AND head = ? AND tail = ?").
+			int(id).int(int64(ref.Kind)).int(head).blob(tail).
 			one(func(q row) {
-				if found = q.bool(0); found {
-					r = chunkRow{ref: ref, id: q.int(1), frame: q.int(2), offset: q.int(3), size: q.int(4), refs: q.int(5)}
-				}
+				r = chunkRow{ref: ref, id: q.int(0), frame: q.int(1), offset: q.int(2), size: q.int(3), refs: q.int(4)}
 			})
-		if err != nil || found || !taken {
+		if err != nil || found {
 			return r, found, err
 		}
 	}

@@ -49,7 +49,7 @@ func (v *Vault) NewJournal(ctx context.Context, kind ObjectKind) (*JournalWriter
 	if err != nil {
 		return nil, fmt.Errorf("write a %s: %w", kind, err)
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(journalWindow), zstd.WithLowerEncoderMem(true))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(journalWindow), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, fmt.Errorf("write a %s: %w", kind, err)
 	}
