@@ -113,6 +113,11 @@ func sample() []Row {
 		Tombstone{User: "bob", Content: testID("old"), Until: gone},
 		Ack{Attention: "x", At: gone, By: "op"},
 		Lock{Until: gone, Target: gone, Began: gone, Next: "packs/00", Left: 1, Waiting: 2, WaitingBytes: 3, WaitingUntil: gone},
+		Incident{Name: "fire", Source: "s", Index: "cyrus:/etc/imapd.conf", At: night, OpenedAt: gone, OpenedBy: "op", Head: 7, HeadHash: testID("head"),
+			Run: 1, Kept: "/keep", KeptSum: testID("sums"), Claims: 2, Problems: []string{"a\nb"}},
+		Claim{Incident: "fire", ID: 1, User: "alice", Folder: "INBOX", UIDValidity: 7, UID: 5, State: ClaimHeld, Content: m, SHA1: chunk.SHA1{1, 2},
+			Size: 321, Flags: []string{`\Seen`}, InternalDate: night, MessageID: "<x_1@y>", Record: 1},
+		Claim{Incident: "fire", ID: 2, User: "carol\xff", Folder: "INBOX", UIDValidity: 7, UID: 6, State: ClaimOwed, Reason: "why"},
 	}
 }
 

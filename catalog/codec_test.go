@@ -16,7 +16,7 @@ import (
 )
 
 // rowTypes is one of each.
-var rowTypes = []Row{User{}, Mailbox{}, Record{}, Content{}, Part{}, Pack{}, Frame{}, Run{}, Hold{}, Tombstone{}, Ack{}, Lock{}, Counter{}}
+var rowTypes = []Row{User{}, Mailbox{}, Record{}, Content{}, Part{}, Pack{}, Frame{}, Run{}, Hold{}, Tombstone{}, Ack{}, Lock{}, Incident{}, Claim{}, Counter{}}
 
 var nasty = []string{"", "plain", "Jörg", "\xff\xfe", "\x00", "\x00YQ==", "a\x00b", "q\"uo\\te", "line\nfeed\x7f\x1b", "<&>\u2028", "日本", "\\u0000"}
 
@@ -53,6 +53,13 @@ func randomRow(rng *rand.Rand, r Row, text func() string) Row {
 		p.User += "u"
 	case *Ack:
 		p.Attention += "a"
+	case *Incident:
+		p.Name += "i"
+		p.Source += "s"
+	case *Claim:
+		p.Incident += "i"
+		p.User += "u"
+		p.State = ClaimStates[rng.IntN(len(ClaimStates))]
 	case *Counter:
 		p.Table = "record"
 	}
@@ -188,6 +195,9 @@ func TestBadLines(t *testing.T) {
 		"content in use":   `{"delete":"content","row":{"id":"` + testID("message").String() + `"}}`,
 		"part in use":      `{"delete":"part","row":{"id":"` + testID("part").String() + `"}}`,
 		"mailbox in use":   `{"delete":"mailbox","row":{"id":1}}`,
+		"no incident":      `{"put":"claim","row":{"incident":"none","id":1,"user":"u","folder":"INBOX","state":"owed"}}`,
+		"no state":         `{"put":"claim","row":{"incident":"fire","id":1,"user":"u","folder":"INBOX","state":"mislaid"}}`,
+		"incident in use":  `{"delete":"incident","row":{"name":"fire"}}`,
 		"user in use":      `{"delete":"user","row":{"name":"alice"}}`,
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, line) })

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -95,6 +96,14 @@ func (st *stmt) blob(v []byte) *stmt {
 		st.s.BindBytes(st.n, v)
 	}
 	return st
+}
+
+// blobz binds NULL for a hash that is all zeros.
+func (st *stmt) blobz(v []byte) *stmt {
+	if bytes.ContainsFunc(v, func(r rune) bool { return r != 0 }) {
+		return st.blob(v)
+	}
+	return st.null()
 }
 
 func (st *stmt) null() *stmt {

@@ -79,6 +79,8 @@ var readers = map[string]func([]byte) (Row, error){
 	"tombstone": read[Tombstone],
 	"ack":       read[Ack],
 	"lock":      read[Lock],
+	"incident":  read[Incident],
+	"claim":     read[Claim],
 	"counter":   read[Counter],
 }
 
@@ -133,6 +135,10 @@ func readTexts(v any) error {
 		list = []*string{&r.Attention, &r.By}
 	case *Lock:
 		list = []*string{&r.Next}
+	case *Incident:
+		list = append(pointers(r.Problems), &r.Name, &r.Source, &r.Index, &r.OpenedBy, &r.ClosedBy, &r.Kept)
+	case *Claim:
+		list = append(pointers(r.Flags), &r.Incident, &r.User, &r.Folder, (*string)(&r.State), &r.Reason, &r.MessageID)
 	}
 	for _, s := range list {
 		if err := readText(s); err != nil {

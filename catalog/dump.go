@@ -17,7 +17,7 @@ import (
 func (q queries) Dump(ctx context.Context, line func([]byte) error) error {
 	return q.walk("dump catalog", func(c *conn) error {
 		d := &dumper{ctx: ctx, c: c, line: line}
-		for _, step := range []func() error{d.counters, d.runs, d.packs, d.parts, d.contents, d.mail, d.facts} {
+		for _, step := range []func() error{d.counters, d.runs, d.packs, d.parts, d.contents, d.mail, d.facts, d.ledgers} {
 			if err := step(); err != nil {
 				return err
 			}
@@ -153,4 +153,13 @@ func (d *dumper) facts() error {
 		return err
 	}
 	return d.put(l)
+}
+
+func (d *dumper) ledgers() error {
+	return stream(d.ctx, d.c, "SELECT "+incidentColumns+" FROM incident i ORDER BY i.name", noBind, scanIncident, func(i *Incident) error {
+		if err := d.put(i); err != nil {
+			return err
+		}
+		return d.c.claims(d.ctx, ClaimQuery{Incident: i.Name}, dumpRow[*Claim](d))
+	})
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"strconv"
@@ -97,6 +98,12 @@ func (o *object) textsz(name string, list []string) {
 func (o *object) hash(name string, h []byte) {
 	o.name(name)
 	o.b = appendHash(o.b, h)
+}
+
+func (o *object) hashz(name string, h []byte) {
+	if bytes.ContainsFunc(h, func(r rune) bool { return r != 0 }) {
+		o.hash(name, h)
+	}
 }
 
 func (o *object) timez(name string, t time.Time) {

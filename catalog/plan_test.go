@@ -33,7 +33,17 @@ func TestPlans(t *testing.T) {
 	must(t, c.Counts(ctx, CountQuery{}, func(*MailboxCount) error { return nil }))
 	must(t, c.LiveFrames(ctx, testID("pack 0"), func(*Frame) error { return nil }))
 	must(t, c.Tombstones(ctx, "amy", func(*Tombstone) error { return nil }))
-	_, err := c.Losses(ctx, LossQuery{Source: "s"})
+	must(t, c.Incidents(ctx, func(*Incident) error { return nil }))
+	for _, q := range []ClaimQuery{{Incident: "fire"}, {Incident: "fire", User: "amy"}, {Incident: "fire", State: ClaimOwed}} {
+		must(t, c.Claims(ctx, q, func(*Claim) error { return nil }))
+	}
+	_, err := c.ClaimCounts(ctx, "fire")
+	must(t, err)
+	_, err = c.OpenIncidentOf("amy")
+	must(t, err)
+	_, err = c.Claimed(testID("m1"))
+	must(t, err)
+	_, err = c.Losses(ctx, LossQuery{Source: "s"})
 	must(t, err)
 	_, err = c.UserHas("amy", testID("m1"))
 	must(t, err)

@@ -92,6 +92,17 @@ func answers(t testing.TB, c *Catalog) string {
 		must(t, say(p))
 		return c.LiveFrames(ctx, p.ID, func(f *Frame) error { return say(f) })
 	}))
+	must(t, c.Incidents(ctx, func(i *Incident) error {
+		must(t, say(i))
+		counts, err := c.ClaimCounts(ctx, i.Name)
+		must(t, err)
+		must(t, say(counts))
+		for _, q := range []ClaimQuery{{}, {User: "user-1"}, {State: ClaimOwed}, {User: "user-2", State: ClaimHeld}} {
+			q.Incident = i.Name
+			must(t, c.Claims(ctx, q, func(c *Claim) error { return say(c) }))
+		}
+		return nil
+	}))
 	for seq := range sequences {
 		tx, err := c.Begin(ctx)
 		must(t, err)

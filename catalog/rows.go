@@ -7,7 +7,8 @@ import (
 )
 
 // A Row is one fact of the catalog: User, Mailbox, Record, Content, Part, Pack,
-// Frame, Run, Hold, Tombstone, Ack, Lock or Counter, as a value or a pointer.
+// Frame, Run, Hold, Tombstone, Ack, Lock, Incident, Claim or Counter, as a value or
+// a pointer.
 //
 // All times are kept in UTC with nanoseconds, between the years 1678 and 2262;
 // times outside are moved to the nearer end. A zero time means "never".
@@ -246,7 +247,7 @@ type Lock struct {
 }
 
 // Counter keeps a sequence of ids from going back after rows were deleted.
-// Only Dump writes it. Key: Table ("mailbox", "record" or "hold").
+// Only Dump writes it. Key: Table ("mailbox", "record", "hold" or "claim").
 type Counter struct {
 	Table string `json:"table"`
 	Last  int64  `json:"last"` // the highest id that was ever used

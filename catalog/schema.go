@@ -12,7 +12,29 @@ const applicationID = 0x73616c76
 
 // migrations bring a catalog from schema version i to i+1. A released one is
 // never changed; a new version is a new entry.
-var migrations = []string{schema1, schema2, schema3}
+var migrations = []string{schema1, schema2, schema3, schema4}
+
+// schema4 has the ledgers of incidents. A claim lies with its incident; origin is
+// Incident.Index, which is a word of SQL. claim_content finds what claims hold
+// on to without a record of their own.
+const schema4 = `
+CREATE TABLE incident (
+	id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, source TEXT NOT NULL, origin TEXT NOT NULL, at INTEGER,
+	opened_at INTEGER, opened_by TEXT NOT NULL, closed_at INTEGER, closed_by TEXT NOT NULL,
+	head INTEGER NOT NULL, head_hash BLOB, run INTEGER NOT NULL,
+	kept TEXT NOT NULL, kept_sum BLOB, claims INTEGER NOT NULL, problems BLOB NOT NULL
+) STRICT;
+CREATE TABLE claim (
+	incident INTEGER NOT NULL, id INTEGER NOT NULL, user TEXT NOT NULL, folder TEXT NOT NULL,
+	uid_validity INTEGER NOT NULL, uid INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+	content BLOB, sha1 BLOB, size INTEGER NOT NULL, flags BLOB NOT NULL, internal_date INTEGER,
+	message_id TEXT NOT NULL, record INTEGER NOT NULL,
+	PRIMARY KEY (incident, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claim_user ON claim (incident, user);
+CREATE INDEX claim_state ON claim (incident, state);
+CREATE INDEX claim_content ON claim (content) WHERE content IS NOT NULL AND record = 0;
+`
 
 // schema3 has places for what servers with indexes of their own tell, and finds
 // messages by the identities that they have there.

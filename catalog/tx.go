@@ -33,10 +33,11 @@ type Tx struct {
 	frameUse           map[int64]int64   // changes of frame.live, by frame
 	packUse            map[int64]packUse // changes of pack.stored and live, by pack
 
-	users    lastID[string]
-	packs    lastID[chunk.ID]
-	contents lastID[chunk.ID]
-	mailbox  int64 // known to be there
+	users     lastID[string]
+	incidents lastID[string]
+	packs     lastID[chunk.ID]
+	contents  lastID[chunk.ID]
+	mailbox   int64 // known to be there
 }
 
 // Begin waits for its turn to write and begins. ErrBusy says that another
@@ -85,7 +86,7 @@ func (t *Tx) settle() error {
 func (t *Tx) reset() (err error) {
 	t.w.cache = newChunkCache(t)
 	t.frameUse, t.packUse = map[int64]int64{}, map[int64]packUse{}
-	t.users.id, t.packs.id, t.contents.id, t.mailbox = 0, 0, 0, 0
+	t.users.id, t.incidents.id, t.packs.id, t.contents.id, t.mailbox = 0, 0, 0, 0, 0
 	for i := range t.seq {
 		if t.seq[i].last, err = t.w.counter(sequenceNames[i]); err != nil {
 			return err
@@ -300,10 +301,11 @@ const (
 	MailboxIDs Sequence = iota
 	RecordIDs
 	HoldIDs
+	ClaimIDs
 	sequences
 )
 
-var sequenceNames = [sequences]string{"mailbox", "record", "hold"}
+var sequenceNames = [sequences]string{"mailbox", "record", "hold", "claim"}
 
 func sequenceNamed(table string) (Sequence, bool) {
 	for i, name := range sequenceNames {

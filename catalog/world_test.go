@@ -27,6 +27,8 @@ type world struct {
 	packs     []Pack
 	parts     []Part
 	holds     []Hold
+	incidents []Incident
+	claims    []Claim
 }
 
 func newWorld(seed uint64) *world {
@@ -48,7 +50,7 @@ func (w *world) step(t testing.TB) {
 		do     func(testing.TB)
 	}{
 		{2, w.newRun}, {2, w.newUser}, {4, w.newMailbox}, {12, w.store}, {20, w.newRecord}, {10, w.changeRecord},
-		{6, w.expire}, {2, w.dropContents}, {1, w.rewrite}, {1, w.dropPacks}, {2, w.recut}, {2, w.facts}, {2, w.changeMailbox},
+		{6, w.expire}, {2, w.dropContents}, {1, w.rewrite}, {1, w.dropPacks}, {2, w.recut}, {2, w.facts}, {4, w.ledger}, {2, w.changeMailbox},
 	}
 	total := 0
 	for _, s := range steps {
@@ -280,5 +282,46 @@ func (w *world) facts(t testing.TB) {
 	w.put(t, Tombstone{User: w.next("user"), Content: w.id("old"), Until: w.now}, Ack{Attention: w.next("late"), At: w.now})
 	if w.rng.IntN(2) == 0 {
 		must(t, w.tx.Delete(Ack{Attention: w.next("late")}))
+	}
+}
+
+// ledger opens, closes and empties incidents, and moves claims between states.
+func (w *world) ledger(t testing.TB) {
+	if len(w.incidents) < 3 {
+		i := Incident{Name: w.next("incident"), Source: []string{"s", "t"}[w.rng.IntN(2)], At: w.now, OpenedAt: w.now, Problems: []string{"p"}}
+		w.incidents = append(w.incidents, i)
+		w.put(t, i)
+		return
+	}
+	i, at := pick(w, w.incidents)
+	switch n := w.rng.IntN(12); {
+	case n == 0:
+		for _, c := range w.claims {
+			if c.Incident == i.Name {
+				must(t, w.tx.Delete(c))
+			}
+		}
+		w.claims = slices.DeleteFunc(w.claims, func(c Claim) bool { return c.Incident == i.Name })
+		w.incidents = slices.Delete(w.incidents, at, at+1)
+		must(t, w.tx.Delete(i))
+	case n == 1:
+		i.ClosedAt = w.now
+		w.incidents[at] = i
+		w.put(t, i)
+	case n < 5 && len(w.claims) > 0:
+		c, k := pick(w, w.claims)
+		c.State, _ = pick(w, ClaimStates)
+		w.claims[k] = c
+		w.put(t, c)
+	default:
+		id, err := w.tx.NextID(ClaimIDs)
+		must(t, err)
+		c := Claim{Incident: i.Name, ID: id, User: fmt.Sprint("user-", w.rng.IntN(9)), Folder: "INBOX", UID: w.rng.Uint32(), State: ClaimOwed}
+		if len(w.contents) > 0 && w.rng.IntN(2) == 0 {
+			held, _ := pick(w, w.contents)
+			c.Content, c.State = held.ID, ClaimHeld
+		}
+		w.claims = append(w.claims, c)
+		w.put(t, c)
 	}
 }
