@@ -18,6 +18,9 @@ func (p *pruner) expire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.withheld, err = newWithholder(ctx, p.tx); err != nil {
+		return err
+	}
 	for {
 		batch, err := p.expired(ctx)
 		if err != nil {
@@ -43,10 +46,16 @@ func (p *pruner) expire(ctx context.Context) error {
 // expired collects the next records whose time is over.
 func (p *pruner) expired(ctx context.Context) ([]catalog.Expiring, error) {
 	var batch []catalog.Expiring
+	p.report.Withheld = 0
 	err := p.tx.Expiring(ctx, p.now, func(e *catalog.Expiring) error {
-		if p.o.Policy.expired(e, p.now) {
-			batch = append(batch, *e)
+		if !p.o.Policy.expired(e, p.now) {
+			return nil
 		}
+		if held, err := p.withheld.record(e.User, e.Content); held || err != nil {
+			p.report.Withheld++
+			return err
+		}
+		batch = append(batch, *e)
 		if len(batch) == expireBatch {
 			return catalog.ErrStop
 		}
@@ -85,8 +94,11 @@ func (p *pruner) expireRecord(e catalog.Expiring) error {
 func (p *pruner) tidy(ctx context.Context) error {
 	var rows []catalog.Row
 	err := p.tx.Leftovers(ctx, p.now, func(r catalog.Row) error {
-		rows = append(rows, r)
-		return nil
+		held, err := p.withheld.row(r)
+		if !held && err == nil {
+			rows = append(rows, r)
+		}
+		return err
 	})
 	if err != nil {
 		return err

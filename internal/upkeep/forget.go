@@ -219,5 +219,8 @@ func forgetFacts(ctx context.Context, tx *catalog.Tx, user string) error {
 	if err := tx.Delete(append(rows, catalog.User{Name: user})...); err != nil {
 		return err
 	}
+	if err := forgetClaims(ctx, tx, user); err != nil {
+		return err
+	}
 	return forgetNames(ctx, tx, user)
 }

@@ -61,6 +61,7 @@ func (o PruneOptions) withDefaults() PruneOptions {
 type PruneReport struct {
 	Expired      int64    `json:"expired"`           // records whose time was over
 	ExpiredBytes int64    `json:"expired_bytes"`     // of contents that nothing holds any more
+	Withheld     int64    `json:"withheld"`          // records whose time is over, and that an open incident keeps
 	Condemned    int      `json:"condemned"`         // objects condemned, to be erased after the grace
 	CondemnBytes int64    `json:"condemn_bytes"`     // their stored bytes
 	Rewritten    int      `json:"rewritten"`         // packs of these whose living rest was packed again
@@ -135,6 +136,8 @@ type pruner struct {
 	tx      *catalog.Tx
 	change  *history.Change // nil in a dry run
 	past    past
+	// withheld is what open incidents keep from expiring.
+	withheld *withholder
 	// condemned are the packs that this prune condemns.
 	condemned map[vault.Object]bool
 }

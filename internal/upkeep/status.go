@@ -87,7 +87,7 @@ type Folder struct {
 func ReadStatus(ctx context.Context, c *catalog.Catalog, o StatusOptions) (*Status, error) {
 	o = o.withDefaults()
 	s := &Status{Runs: []catalog.Run{}, Attention: []string{}}
-	for _, step := range []func(context.Context, *catalog.Catalog, StatusOptions) error{s.facts, s.packs, s.locks, s.overdue, s.users, s.folders, s.runs, s.holds} {
+	for _, step := range []func(context.Context, *catalog.Catalog, StatusOptions) error{s.facts, s.packs, s.locks, s.incidents, s.overdue, s.users, s.folders, s.runs, s.holds} {
 		if err := step(ctx, c, o); err != nil {
 			return nil, fmt.Errorf("status: %w", err)
 		}
@@ -137,7 +137,14 @@ func (s *Status) packs(ctx context.Context, c *catalog.Catalog, o StatusOptions)
 
 // overdue notices that nobody prunes.
 func (s *Status) overdue(ctx context.Context, c *catalog.Catalog, o StatusOptions) error {
+	withheld, err := newWithholder(ctx, c)
+	if err != nil {
+		return err
+	}
 	return c.Expiring(ctx, o.Now, func(e *catalog.Expiring) error {
+		if held, err := withheld.record(e.User, e.Content); held || err != nil {
+			return err
+		}
 		if !o.Policy.expired(e, o.Now.Add(-o.PruneDue)) {
 			return nil
 		}
