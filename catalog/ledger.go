@@ -43,7 +43,7 @@ type ClaimState string
 const (
 	ClaimPresent       ClaimState = "present"                // its store has it, whole
 	ClaimRestored      ClaimState = "restored"               // from the vault
-	ClaimRestoredMaybe ClaimState = "restored-maybe-deleted" // from the vault, to be safe
+	ClaimRestoredMaybe ClaimState = "restored_maybe_deleted" // from the vault, to be safe
 	ClaimRedelivered   ClaimState = "redelivered"            // found again, delivered under a new UID
 	ClaimOwed          ClaimState = "owed"                   // known to have existed, its content is not there
 	ClaimLost          ClaimState = "lost"                   // given up by name
