@@ -27,7 +27,8 @@ type Tx struct {
 
 	seq     [sequences]sequence
 	totals  [totals]int64
-	changed bool // seq or totals
+	changed bool             // seq or totals
+	written map[string]int64 // counters as the file has them
 
 	nextRow, nextFrame int64             // the next ids of chunk and frame rows
 	frameUse           map[int64]int64   // changes of frame.live, by frame
@@ -85,7 +86,7 @@ func (t *Tx) settle() error {
 // reset has everything that is kept in memory agree with the file.
 func (t *Tx) reset() (err error) {
 	t.w.cache = newChunkCache(t)
-	t.frameUse, t.packUse = map[int64]int64{}, map[int64]packUse{}
+	t.frameUse, t.packUse, t.written = map[int64]int64{}, map[int64]packUse{}, map[string]int64{}
 	t.users.id, t.incidents.id, t.packs.id, t.contents.id, t.mailbox = 0, 0, 0, 0, 0
 	for i := range t.seq {
 		if t.seq[i].last, err = t.w.counter(sequenceNames[i]); err != nil {
@@ -372,12 +373,12 @@ func (t *Tx) flush() error {
 		return nil
 	}
 	for i, s := range t.seq {
-		if err := t.w.setCounter(sequenceNames[i], s.last); err != nil {
+		if err := t.setCounter(sequenceNames[i], s.last); err != nil {
 			return err
 		}
 	}
 	for i, n := range t.totals {
-		if err := t.w.setCounter(totalNames[i], n); err != nil {
+		if err := t.setCounter(totalNames[i], n); err != nil {
 			return err
 		}
 	}
@@ -390,8 +391,14 @@ func (c *conn) counter(name string) (n int64, err error) {
 	return n, err
 }
 
-func (c *conn) setCounter(name string, n int64) error {
-	return c.prep("INSERT OR REPLACE INTO counter VALUES (?, ?)").text(name).int(n).run()
+// setCounter writes a counter that this transaction has changed since it wrote
+// it last: what is put between two look-ups changes few of them.
+func (t *Tx) setCounter(name string, n int64) error {
+	if old, known := t.written[name]; known && old == n {
+		return nil
+	}
+	t.written[name] = n
+	return t.w.prep("INSERT OR REPLACE INTO counter VALUES (?, ?)").text(name).int(n).run()
 }
 
 func (c *conn) head() (h Head, err error) {
