@@ -292,7 +292,11 @@ var (
 )
 
 func sumLine(sum hash.Hash, name string) string {
-	line := hex.EncodeToString(sum.Sum(nil)) + "  "
+	return sumLineOf(hex.EncodeToString(sum.Sum(nil)), name)
+}
+
+func sumLineOf(sum, name string) string {
+	line := sum + "  "
 	if safe := escapes.Replace(name); safe != name {
 		return `\` + line + safe + "\n"
 	}

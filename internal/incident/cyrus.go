@@ -63,7 +63,14 @@ func (s settings) read(file string, seen map[string]bool) error {
 		return err
 	}
 	defer f.Close()
-	in := bufio.NewScanner(io.LimitReader(f, maxConfig))
+	if err := s.parse(f, func(file string) error { return s.read(file, seen) }); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+func (s settings) parse(r io.Reader, include func(file string) error) error {
+	in := bufio.NewScanner(io.LimitReader(r, maxConfig))
 	in.Buffer(nil, maxConfig)
 	for in.Scan() {
 		line := in.Text()
@@ -75,20 +82,23 @@ func (s settings) read(file string, seen map[string]bool) error {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return fmt.Errorf("%s: a line is not of the form NAME: VALUE", file)
+			return errors.New("a line is not of the form NAME: VALUE")
 		}
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 		if name != "@include" {
 			s[name] = value
-		} else if err := s.read(value, seen); err != nil {
+		} else if err := include(value); err != nil {
 			return err
 		}
 	}
 	return in.Err()
 }
 
-// A placed option names a directory of mail or metadata.
+// placed tells whether an option names a directory of mail or metadata.
 func placed(option string) bool {
+	if strings.ContainsAny(option, "/\\") {
+		return false // no partition has such a name
+	}
 	for _, prefix := range []string{"partition-", "metapartition-", "archivepartition-", "metadir-"} {
 		if strings.HasPrefix(option, prefix) && option != "metapartition_files" {
 			return true
