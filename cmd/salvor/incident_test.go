@@ -22,8 +22,12 @@ import (
 // apart, kills the opening of the incident again and again, and holds the
 // ledger against what happened in the night.
 func TestIncidentOnCyrus(t *testing.T) {
-	for name, layout := range map[string]cyrus.Layout{"uuid": cyrus.UUID, "legacy": cyrus.Legacy} {
-		t.Run(name, func(t *testing.T) { loseCyrus(t, cyrus.Options{Layout: layout, Metafiles: cyrus.Metafiles}) })
+	for name, o := range map[string]cyrus.Options{
+		"uuid":   {Metafiles: cyrus.Metafiles},
+		"legacy": {Metafiles: cyrus.Metafiles, Layout: cyrus.Legacy},
+		"beside": {}, // the messages' files are lost, the metadata beside them is not
+	} {
+		t.Run(name, func(t *testing.T) { loseCyrus(t, o) })
 	}
 }
 
@@ -44,9 +48,15 @@ func loseCyrus(t *testing.T, o cyrus.Options) {
 	w.run("backup", "--quiet", source) // seen gone twice
 	night(s)
 	s.Stop()
-	must(t, os.RemoveAll(s.Spool("default")))
+	survivors := []string{filepath.Join(s.Dir, "conf"), s.Meta("default"), s.Spool("default")}
+	if o.Metafiles != "" {
+		must(t, os.RemoveAll(s.Spool("default")))
+		survivors = survivors[:2]
+	} else {
+		loseMessages(t, s.Spool("default"))
+	}
 	must(t, os.Remove(filepath.Join(indexDirectory(t, s, "bob", "Old"), "cyrus.index")))
-	before := treeSum(t, s.Meta("default"), filepath.Join(s.Dir, "conf"))
+	before := treeSum(t, survivors...)
 
 	args := []string{"incident", "open", "fire", "--source", source, "--json"}
 	open := func(more ...string) map[string]any {
@@ -85,7 +95,7 @@ func loseCyrus(t *testing.T, o cyrus.Options) {
 		open()
 	}
 	checkLedger(t, w)
-	if after := treeSum(t, s.Meta("default"), filepath.Join(s.Dir, "conf")); after != before {
+	if after := treeSum(t, survivors...); after != before {
 		t.Error("the metadata was changed")
 	}
 
@@ -103,6 +113,22 @@ func loseCyrus(t *testing.T, o cyrus.Options) {
 	must(t, os.RemoveAll(s.Dir)) // what survived is gone as well; the vault has the ledger
 	w.run("catalog", "rebuild")
 	checkLedger(t, w)
+}
+
+// loseMessages removes what Cyrus calls by UIDs.
+func loseMessages(t *testing.T, dir string) {
+	t.Helper()
+	lost := 0
+	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".") {
+			lost++
+			err = os.Remove(path)
+		}
+		return err
+	}))
+	if lost == 0 {
+		t.Fatal("there was no message to be lost")
+	}
 }
 
 func mail(i int) string {

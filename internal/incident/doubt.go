@@ -49,8 +49,8 @@ func (d *doubt) verdict(c *comparison) error {
 }
 
 // recognise refuses, before anything is compared, an index of other users.
-func (c *comparison) recognise(ctx context.Context) error {
-	if c.src == nil || c.o.AcceptIndex {
+func (c *comparison) recognise(ctx context.Context, src mailstore.Source) error {
+	if c.o.AcceptIndex {
 		return nil
 	}
 	backedUp := map[string]bool{}
@@ -64,7 +64,7 @@ func (c *comparison) recognise(ctx context.Context) error {
 		return err
 	}
 	users, shared := 0, 0
-	err = c.src.Users(ctx, func(u mailstore.User) error {
+	err = src.Users(ctx, func(u mailstore.User) error {
 		users++
 		if backedUp[u.Name] {
 			shared++

@@ -177,17 +177,18 @@ func (c *comparison) all(ctx context.Context) error {
 		return err
 	}
 	if c.o.Index != nil {
+		if err := c.glance(ctx); err != nil {
+			return err
+		}
 		src, err := c.openIndex(ctx)
 		if err != nil {
 			return err
 		}
-		if closer, ok := src.(io.Closer); ok {
-			defer closer.Close() // it was only read
+		defer closeSource(src)
+		if err := c.recognise(ctx, src); err != nil {
+			return err
 		}
 		c.src = src
-	}
-	if err := c.recognise(ctx); err != nil {
-		return err
 	}
 	if err := c.tx.Put(c.incident); err != nil {
 		return err
@@ -254,6 +255,27 @@ func (c *comparison) findRun(ctx context.Context) error {
 		err = fmt.Errorf("%w: %s; it has %s", ErrSource, c.o.Source, names(sources))
 	}
 	return err
+}
+
+// glance refuses another server's index before it is copied: its copy would be
+// in the way of the right one's. What cannot be opened is for the copy to tell.
+func (c *comparison) glance(ctx context.Context) error {
+	if c.o.AcceptIndex {
+		return nil
+	}
+	src, err := c.o.Index.Open("")
+	if err != nil {
+		return nil
+	}
+	defer closeSource(src)
+	return c.recognise(ctx, src)
+}
+
+// closeSource closes what was only read.
+func closeSource(src mailstore.Source) {
+	if closer, ok := src.(io.Closer); ok {
+		closer.Close()
+	}
 }
 
 // openIndex copies the metadata and opens the copy.

@@ -3,6 +3,7 @@ package incident_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -293,6 +294,9 @@ func TestRefused(t *testing.T) {
 			_, err := incident.Open(t.Context(), w.H, o)
 			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.words) || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("%v, want %v (%s)", err, c.want, c.words)
+			}
+			if _, err := os.Stat(o.Keep); err == nil && strings.HasSuffix(c.name, "users") {
+				t.Error("the copy of another server's index is in the way")
 			}
 			if got, err := incident.Count(t.Context(), w.H.Catalog, o.Name); !errors.Is(err, incident.ErrUnknown) {
 				t.Errorf("%+v, %v", got, err)

@@ -62,7 +62,7 @@ func (r *ForgetReport) remains(last *PruneReport) {
 		Remainder{What: "in copies of the vault", When: "until the first `salvor copy` after the grace; with --keep-erased until removed by hand"},
 		Remainder{What: "in snapshots or old versions that the store itself keeps", When: "as long as the store keeps them"},
 		Remainder{What: "in catalogs of other hosts", When: "until their next command"},
-		Remainder{What: "in backups of a catalog file, and in logs and mails about runs: names and subjects", When: "as long as they are kept"},
+		Remainder{What: "in backups of a catalog file, in the metadata that incidents have kept, and in logs and mails about runs: names and subjects", When: "as long as they are kept"},
 		Remainder{What: "in signed commits: number, size and hash of objects, no word about mail", When: "for ever"})
 }
 
