@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"salvor/internal/incident"
 	"salvor/internal/testenv/world"
@@ -35,6 +36,8 @@ func copying(t *testing.T) (*world.World, incident.Options) {
 // everybody can verify; what could not be copied is named.
 func TestCopy(t *testing.T) {
 	w, o := copying(t)
+	old := time.Date(2006, 10, 26, 18, 30, 0, 0, time.UTC)
+	must(t, os.Chtimes(filepath.Join(o.Index.Trees[0].Dir, "a", "cyrus.index"), old, old))
 	r := open(t, w, o)
 	if r.Kept == nil || r.Kept.Files != 7 || r.Kept.Again || r.Unread != 1 || !strings.Contains(r.Problems[0], "cyrus.link was not copied: it is a symbolic link") {
 		t.Fatalf("%+v, %q", r.Kept, r.Problems)
@@ -51,10 +54,30 @@ func TestCopy(t *testing.T) {
 		}
 		return nil
 	}))
+	info, err := os.Stat(filepath.Join(o.Keep, "meta", "a", "cyrus.index"))
+	must(t, err)
+	if !info.ModTime().Equal(old) {
+		t.Errorf("the copy's time is %v", info.ModTime())
+	}
 	i, _, err := w.H.Catalog.Incident("fire")
 	must(t, err)
 	if i.Kept != o.Keep || i.KeptSum != r.Kept.Sum || len(i.Problems) != 1 {
 		t.Errorf("%+v", i)
+	}
+}
+
+// A file with an I/O error costs itself, is named, and leaves no half behind.
+func TestCopyUnreadable(t *testing.T) {
+	w, o := copying(t)
+	// Reading this one from its beginning is an I/O error, for root as well.
+	o.Index.Trees = append(o.Index.Trees, incident.Tree{Name: "dying", Dir: "/proc/self", Keep: func(p string) bool { return p == "mem" },
+		Skip: func(p string) bool { return p != "." }})
+	r := open(t, w, o)
+	if r.Unread != 2 || !strings.Contains(r.Problems[1], "/proc/self/mem was not copied: ") || !strings.Contains(r.Problems[1], "input/output error") {
+		t.Errorf("%q", r.Problems)
+	}
+	if _, err := os.Stat(filepath.Join(o.Keep, "dying", "mem")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
 	}
 }
 

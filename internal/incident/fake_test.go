@@ -27,6 +27,7 @@ type server struct {
 	// What is wrong with the index.
 	damagedUsers, damagedFolders error
 	closed                       bool // no message may be opened
+	foreign                      bool // something that is no mailbox stands there
 }
 
 type mailbox struct {
@@ -57,11 +58,19 @@ func (s *server) Mailboxes(_ context.Context, u mailstore.User, yield func(mails
 			return err
 		}
 	}
+	if s.foreign {
+		if err := yield(mailstore.Mailbox{User: u.Name, Name: "notes.txt", Foreign: true}); err != nil {
+			return err
+		}
+	}
 	return s.damagedFolders
 }
 
 func (s *server) Messages(_ context.Context, b mailstore.Mailbox, yield func(mailstore.Message) error) error {
 	box := s.users[b.User][b.Name]
+	if box == nil {
+		return errors.New("no mailbox was asked for its messages")
+	}
 	for _, l := range box.letters {
 		if err := yield(l.Message); err != nil {
 			return err

@@ -224,6 +224,9 @@ func TestHeldByBrake(t *testing.T) {
 		t.Errorf("%+v", r.Totals)
 	}
 	wants(t, claimed(t, w, "ann", "INBOX", 3), catalog.ClaimUncertain, "nobody has confirmed")
+	if got := claimed(t, w, "ann", "INBOX", 3); got.UIDValidity != 0 {
+		t.Errorf("the folder's new UIDVALIDITY is said to be that of its old mail: %+v", got)
+	}
 }
 
 // Folders that are left out are no Junk: their mail is owed, and that is why.

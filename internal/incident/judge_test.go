@@ -167,6 +167,54 @@ func TestAt(t *testing.T) {
 	wants(t, claimed(t, w, "ann", "INBOX", 1), catalog.ClaimHeld, "")
 }
 
+// A message that the backup found removed is there again: the index, which is
+// newer, wins.
+func TestBackAgain(t *testing.T) {
+	w, s := serve(t)
+	s.deliver("ann", "INBOX", body(1))
+	s.deliver("ann", "INBOX", body(2))
+	w.Backup()
+	inbox := s.box("ann", "INBOX")
+	removed := inbox.letters[0]
+	inbox.letters = inbox.letters[1:]
+	inbox.touch()
+	w.Night()
+	inbox.letters = append(inbox.letters, removed)
+	inbox.touch()
+	if r := open(t, w, options(w, s.snapshot())); r.Held != 2 || r.Total != 2 {
+		t.Errorf("%+v", r)
+	}
+	wants(t, claimed(t, w, "ann", "INBOX", 1), catalog.ClaimHeld, "")
+}
+
+// What was no message of the lost server at the time of the loss has no row:
+// others' mail, what had moved, what came and went before, what is no mailbox.
+func TestOthersHaveNoRow(t *testing.T) {
+	w, s := serve(t)
+	s.deliver("ann", "INBOX", body(1))
+	w.Backup()
+	known := w.List(catalog.Query{})[0].Record
+	row := func(id, mailbox int64, uid uint32) catalog.Record {
+		rec := known
+		rec.ID, rec.Mailbox, rec.UID, rec.Key = id, mailbox, uid, "7."+string(rune('0'+uid))
+		return rec
+	}
+	moved, went := row(101, known.Mailbox, 5), row(102, known.Mailbox, 6)
+	moved.FirstRun, moved.GoneRun, moved.MovedTo = 0, 1, known.ID
+	went.FirstRun, went.GoneRun = 1, 1
+	decide(t, w, moved, went, catalog.User{Name: "zoe", Source: "elsewhere"}, catalog.User{Name: "yan", Source: "elsewhere"},
+		catalog.Mailbox{ID: 51, User: "zoe", Name: "INBOX"}, catalog.Mailbox{ID: 52, User: "yan", Name: "INBOX"}, row(103, 51, 7), row(104, 52, 8))
+	lost := s.snapshot()
+	lost.deliver("yan", "INBOX", body(1)) // another store's user of the same name
+	lost.foreign = true
+	w.Sleep(time.Hour)
+	r := open(t, w, options(w, lost))
+	if r.Held != 2 || r.Total != 2 || r.Deleted != 0 || r.Users != 2 || r.Folders != 2 || r.Unread != 0 {
+		t.Errorf("%+v", r)
+	}
+	wants(t, claimed(t, w, "yan", "INBOX", 1), catalog.ClaimHeld, "")
+}
+
 // A dry run leaves no copy either.
 func TestDryRunKeepsNothing(t *testing.T) {
 	w, s := serve(t)
