@@ -27,7 +27,7 @@ The states: held (the vault has the content), uncertain (held, but maybe deleted
 by its user: brought back to be safe), owed (it existed, nobody has its content),
 present, restored, restored_maybe_deleted, redelivered, lost; these make up the
 total. Counted apart: deleted (by its user, and known to be), junk.`,
-		UsageText: "salvor incident open server3 --source cyrus:/etc/imapd.conf\nsalvor incident show server3\nsalvor incident list server3 --state owed",
+		UsageText: "salvor incident open server3 --source cyrus:/etc/imapd.conf\nsalvor incident show server3\nsalvor incident list server3 --state owed\nsalvor incident close server3",
 		Subcommands: []*cli.Command{
 			{
 				Name: "open", ArgsUsage: "NAME", Usage: "copy what survived of the metadata, compare it with the backup, write the ledger",
@@ -66,6 +66,14 @@ Exit code 3: the incident is open, but something of the metadata could not be re
 					&cli.StringFlag{Name: "state", Usage: "only messages in `STATE`; salvor incident --help explains them"},
 				},
 				Action: a.action(0, 1, a.incidentList),
+			},
+			{
+				Name: "close", ArgsUsage: "NAME", Usage: "end an incident: deleted mail of its users expires again",
+				Description: `It is refused while messages are owed. --give-up counts them as lost, in the name
+of who says so. What is held stays in the backup, and can be restored as ever.`,
+				UsageText: "salvor incident close server3\nsalvor incident close server3 --give-up",
+				Flags:     []cli.Flag{&cli.BoolFlag{Name: "give-up", Usage: "count what is owed as lost"}},
+				Action:    a.action(1, 1, a.incidentClose),
 			},
 		},
 	}
@@ -117,6 +125,22 @@ func (a *app) incidentOpen(ctx context.Context, c *cli.Context) error {
 	return nil
 }
 
+func (a *app) incidentClose(ctx context.Context, c *cli.Context) error {
+	s, err := a.openUnless(ctx, false)
+	if err != nil {
+		return err
+	}
+	totals, err := incident.Close(ctx, s.history(), incident.CloseOptions{Name: c.Args().First(), By: operator(), GiveUp: c.Bool("give-up"), Now: a.now})
+	if err != nil {
+		return incidentHint(err)
+	}
+	if a.json {
+		return a.printJSON(totals)
+	}
+	a.print("incident %s is closed", totals.Name)
+	return a.printTotals(totals)
+}
+
 // survivingIndex gives what --index names.
 func (a *app) survivingIndex(url string) (*incident.Index, error) {
 	if url != "none" {
@@ -139,6 +163,7 @@ func incidentHint(err error) error {
 	}{
 		{incident.ErrExists, "`salvor incident show NAME` says how it stands"},
 		{incident.ErrUnknown, "`salvor incident list` names those that there are"},
+		{incident.ErrOwing, "`salvor incident list NAME --state owed` names them; --give-up counts them as lost"},
 		{incident.ErrOverlap, "`salvor incident list` names it; a loss of the same users belongs to the same incident"},
 		{incident.ErrIndex, "look at --source, --index and --at; if they are right, --accept-index takes it all the same"},
 		{incident.ErrSource, "--source names the mail store just as the backup did (`salvor users --json` shows it), --at the time of the loss"},
