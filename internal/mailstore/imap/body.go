@@ -39,7 +39,7 @@ func (f *fetcher) ask(c *wire.Conn, b *batch) (err error) {
 
 func (f *fetcher) fetch(c *wire.Conn, b *batch, entries []*entry) (*wire.Pending, error) {
 	a := f.s.ahead
-	return c.Fetch(f.s.ctx, wire.FetchQuery{UIDs: b.set(entries), Items: "UID BODY.PEEK[]", MaxLiteral: b.limit,
+	return c.Fetch(f.s.ctx, wire.FetchQuery{UIDs: b.set(entries), Items: "UID BODY.PEEK[]", MaxLiteral: b.limit, MaxAnswers: mostAnswers(f.link.selected, int64(len(entries))),
 		Say: b.say,
 		Yield: func(m *wire.Fetched) error {
 			body := m.Items["BODY[]"]
@@ -131,7 +131,7 @@ func (f *fetcher) judge(c *wire.Conn, b *batch, left []*entry, refusal error) er
 	if len(left) == 0 {
 		return nil
 	}
-	p, err := c.Fetch(f.s.ctx, wire.FetchQuery{UIDs: b.set(left), Items: "UID FLAGS", Yield: func(m *wire.Fetched) error {
+	p, err := c.Fetch(f.s.ctx, wire.FetchQuery{UIDs: b.set(left), Items: "UID FLAGS", MaxAnswers: mostAnswers(f.link.selected, int64(len(left))), Yield: func(m *wire.Fetched) error {
 		if b.uids[m.UID] != nil {
 			there[m.UID] = m.Seq
 		}

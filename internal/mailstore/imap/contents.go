@@ -68,7 +68,7 @@ func (h *holding) listContents(ctx context.Context, c *wire.Conn, onWire string)
 		return k, nil
 	}
 	seen := map[uint32]bool{}
-	p, err := c.Fetch(ctx, wire.FetchQuery{UIDs: "1:*", Items: items, Yield: func(m *wire.Fetched) error {
+	p, err := c.Fetch(ctx, wire.FetchQuery{UIDs: "1:*", Items: items, MaxAnswers: mostAnswers(sel, int64(sel.Messages)), Yield: func(m *wire.Fetched) error {
 		size, err := m.Items["RFC822.SIZE"].Uint(63)
 		if m.UID == 0 || err != nil || seen[m.UID] {
 			return nil // news of flags

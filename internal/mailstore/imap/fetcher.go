@@ -284,7 +284,7 @@ func (f *fetcher) broken(flying []*batch, err error) {
 		switch {
 		case e == suspect && e.tries == maxTries && wire.IsHungUp(err):
 			e.last = err // to be judged
-		case f.s.ctx.Err() != nil, e.tries >= maxTries, e.tries > 1 && tooLarge(err):
+		case f.s.ctx.Err() != nil, e.tries >= maxTries, e.tries > 1 && (tooLarge(err) || endless(err) || silent(err)):
 			a.arrive(e, nil, err)
 			continue
 		}

@@ -64,17 +64,35 @@ func (l *link) do(ctx context.Context, f func(*wire.Conn) error) error {
 
 // hopeless tells whether the connection ended because of what the server sent,
 // and would again.
-func hopeless(err error) bool { return tooLarge(err) || errors.Is(err, errManyMailboxes) }
+func hopeless(err error) bool {
+	return tooLarge(err) || endless(err) || errors.Is(err, errManyMailboxes)
+}
 
 func tooLarge(err error) bool {
 	var t *wire.TooLarge
 	return errors.As(err, &t)
 }
 
-// silent tells whether the server hung, which costs minutes each time.
+func endless(err error) bool {
+	var e *wire.Endless
+	return errors.As(err, &e)
+}
+
+// silent tells whether the server hung or dawdled, which costs minutes each time.
 func silent(err error) bool {
 	var s *wire.Silent
+	return errors.As(err, &s) || slow(err)
+}
+
+func slow(err error) bool {
+	var s *wire.Slow
 	return errors.As(err, &s)
+}
+
+// mostAnswers is how many answers a FETCH of n messages may have in a mailbox:
+// beside those that were asked for, one about each message's flags, and some.
+func mostAnswers(sel *wire.Selected, n int64) int64 {
+	return int64(sel.Messages) + n + 10_000
 }
 
 // pause waits longer each time.

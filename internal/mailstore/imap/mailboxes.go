@@ -121,7 +121,11 @@ var specialUses = []string{`\All`, `\Archive`, `\Drafts`, `\Flagged`, `\Importan
 
 func (one *session) listNames(ctx context.Context, c *wire.Conn, table *names) (boxes []*found, problems []*mailstore.Problem, err error) {
 	seen := map[string]bool{}
+	told := 0
 	take := func(l wire.Listed) error {
+		if told++; told > 4*maxMailboxes { // with those that are none, or told twice
+			return errManyMailboxes
+		}
 		if l.Has(`\Noselect`) || l.Has(`\NonExistent`) || seen[l.Name] {
 			return nil
 		}

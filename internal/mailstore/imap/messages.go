@@ -56,6 +56,7 @@ type listing struct {
 	poison   map[uint32]bool // UIDs that break the connection
 	said     string          // what it says to people meanwhile
 	breaks   int             // connections lost in this listing
+	slow     int             // and those in a row on which the server dawdled
 	sha1     bool            // the server tells SHA-1
 	identity string          // what ObjectID is made from
 	exact    bool            // RFC822.SIZE is no estimate
@@ -208,11 +209,17 @@ func (l *listing) fetch(ctx context.Context, set wire.Set, since uint64) (map[ui
 	if err != nil {
 		return nil, err
 	}
-	if err = l.fetchOnce(ctx, c, set, since, got); err == nil || !wire.IsBroken(err) || ctx.Err() != nil {
+	if err = l.fetchOnce(ctx, c, set, since, got); err == nil {
+		l.slow = 0
+	}
+	if err == nil || !wire.IsBroken(err) || ctx.Err() != nil {
 		return got, err
 	}
 	l.one.lister.drop()
-	if l.breaks++; l.breaks > maxBreaks {
+	if slow(err) {
+		l.slow++
+	}
+	if l.breaks++; l.breaks > maxBreaks || l.slow > 1 || endless(err) {
 		return nil, err
 	}
 	if set.Len() == 1 {
@@ -242,7 +249,7 @@ func (l *listing) fetchOnce(ctx context.Context, c *wire.Conn, set wire.Set, sin
 	if sel.HighestModSeq > 0 { // Dovecot answers BAD where it keeps none
 		items += " MODSEQ"
 	}
-	p, err := c.Fetch(ctx, wire.FetchQuery{UIDs: set.String(), Items: items, ChangedSince: since,
+	p, err := c.Fetch(ctx, wire.FetchQuery{UIDs: set.String(), Items: items, ChangedSince: since, MaxAnswers: mostAnswers(sel, set.Len()),
 		Yield: func(f *wire.Fetched) error { return l.take(f, set, got) },
 		Say:   func(text string) { l.said = text }})
 	if err != nil {

@@ -20,6 +20,8 @@ type Command struct {
 	// MaxText and MaxLiteral bound one answer's text and each of its literals,
 	// in bytes; 0 means 1 MiB.
 	MaxText, MaxLiteral int64
+	// MaxAnswers bounds the answers that Handle takes; 0 means 1048576.
+	MaxAnswers int64
 
 	name    string
 	parts   []piece
@@ -126,6 +128,7 @@ func (c *Conn) Start(ctx context.Context, cmd *Command) (*Pending, error) {
 	p.tag = "a" + strconv.Itoa(c.tags)
 	c.inflight = append(c.inflight, p)
 	c.timed.busy(true)
+	c.watch()
 	caps := c.caps
 	c.mu.Unlock()
 	if err := p.send(caps); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 )
 
 // A Conn is a connection to an IMAP server. Commands of several goroutines may
@@ -27,6 +28,8 @@ type Conn struct {
 	bye        string
 	stray      int           // answers that nobody took since a command ended
 	strayBytes int64         // and their text
+	watched    *Pending      // whose time runs
+	watcher    *time.Timer   // see watch
 	done       chan struct{} // closed when it is over
 	silent     chan struct{} // closed when no Handle will be called any more
 }
@@ -70,6 +73,7 @@ func (c *Conn) fail(err error) {
 	c.err = &Broken{Server: c.o.Addr, Bye: c.bye, Err: err}
 	waiting := c.inflight
 	c.inflight = nil
+	c.watch()
 	close(c.done)
 	c.mu.Unlock()
 	c.timed.Conn.Close()
@@ -124,6 +128,7 @@ func (c *Conn) dispatch(r *Response) error {
 	}
 	c.stray, c.strayBytes = 0, 0
 	c.timed.busy(len(c.inflight) > 0)
+	c.watch()
 	c.mu.Unlock()
 	if mine == nil {
 		return &Garbled{"an answer to no command", r.head()}
@@ -174,7 +179,11 @@ func (c *Conn) untagged(r *Response) error {
 		if p.cmd.Handle == nil {
 			continue
 		}
-		if mine, err := p.cmd.Handle(r); mine || err != nil {
+		mine, err := p.cmd.Handle(r)
+		if mine && err == nil {
+			err = p.count()
+		}
+		if mine || err != nil {
 			return err
 		}
 	}
@@ -194,6 +203,8 @@ type Pending struct {
 	cmd *Command
 	tag string
 
+	answers int64       // that it took; the reader's
+	writing bool        // by StartWritten, as long as that takes; under the connection's mu
 	waiting bool        // for a "+"; under the connection's mu
 	goOn    chan string // its text; has room for one
 

@@ -54,6 +54,9 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, explain(&o, err)
 	}
+	most := idleTimes * o.idle()
+	ctx, cancel := context.WithTimeoutCause(ctx, most, &Slow{For: most})
+	defer cancel()
 	// Until the reader runs, the context can only close the connection.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	c, err := open(ctx, nc, o)

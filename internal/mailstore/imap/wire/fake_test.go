@@ -11,7 +11,7 @@ import (
 )
 
 // script is a server for one connection: "S: line" is sent, "C: line" must
-// come, "D: n" reads n bytes, "hang" keeps silent, "close" hangs up. "S> text"
+// come, "D: n" reads n bytes, "wait" waits a little, "hang" keeps silent, "close" hangs up. "S> text"
 // sends text as it is, without a line end.
 func script(t *testing.T, lines ...string) string {
 	t.Helper()
@@ -47,6 +47,8 @@ func script(t *testing.T, lines ...string) string {
 				if _, err := io.ReadFull(in, buf); err != nil || string(buf) != rest {
 					t.Errorf("the client sends %q, %v, want %q", buf, err, rest)
 				}
+			case "wait":
+				time.Sleep(50 * time.Millisecond)
 			case "hang":
 				<-stop
 			case "close":

@@ -24,6 +24,9 @@ type FetchQuery struct {
 	ChangedSince uint64
 	// MaxLiteral bounds each body, in bytes; 0 means 1 MiB.
 	MaxLiteral int64
+	// MaxAnswers bounds the answers, as those about flags that nobody asked for;
+	// 0 means 1048576.
+	MaxAnswers int64
 	// Yield is called with each answer, on the connection's reader: see
 	// Command.Handle. An error of it ends the connection.
 	Yield func(*Fetched) error
@@ -39,7 +42,7 @@ func (c *Conn) Fetch(ctx context.Context, q FetchQuery) (*Pending, error) {
 	if q.ChangedSince > 0 {
 		cmd.Raw(" (CHANGEDSINCE " + utoa(q.ChangedSince) + ")")
 	}
-	cmd.MaxLiteral = q.MaxLiteral
+	cmd.MaxLiteral, cmd.MaxAnswers = q.MaxLiteral, q.MaxAnswers
 	cmd.Handle = func(r *Response) (bool, error) {
 		if (r.Name == "OK" || r.Name == "NO") && q.Say != nil {
 			q.Say(r.Text())

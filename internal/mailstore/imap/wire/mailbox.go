@@ -27,6 +27,12 @@ func (l *Listed) Has(attr string) bool {
 	return false
 }
 
+// maxListed bounds what LIST tells: an administrator sees all users.
+const maxListed = 12_000_000
+
+// maxTold bounds what SELECT tells of one mailbox.
+const maxTold = 10_000
+
 // List lists mailboxes, with subscriptions and special uses where the server
 // can (LIST-EXTENDED, SPECIAL-USE), calling yield for each. An error of yield
 // ends the connection.
@@ -40,6 +46,7 @@ func (c *Conn) List(ctx context.Context, reference, pattern string, yield func(L
 		}
 		cmd.Raw(" RETURN (" + options + ")")
 	}
+	cmd.MaxAnswers = maxListed
 	return c.list(ctx, cmd, yield)
 }
 
@@ -248,6 +255,7 @@ func (c *Conn) Select(ctx context.Context, name string) (*Selected, error) {
 func (c *Conn) choose(ctx context.Context, verb, name string) (*Selected, error) {
 	s := &Selected{}
 	cmd := NewCommand(verb).String(name)
+	cmd.MaxAnswers = maxTold
 	if c.Caps().Has("CONDSTORE") {
 		cmd.Raw(" (CONDSTORE)")
 	}

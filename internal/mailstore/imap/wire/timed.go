@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,8 @@ import (
 type timedConn struct {
 	net.Conn
 	idle time.Duration
+	// moved counts the bytes that were read and written.
+	moved atomic.Int64
 
 	mu      sync.Mutex
 	awaited bool
@@ -67,6 +70,7 @@ func (t *timedConn) Read(p []byte) (int, error) {
 	t.setDeadline()
 	t.mu.Unlock()
 	n, err := t.Conn.Read(p)
+	t.moved.Add(int64(n))
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = &Silent{t.idle}
 	}
@@ -81,6 +85,7 @@ func (t *timedConn) Write(p []byte) (done int, err error) {
 		t.Conn.SetWriteDeadline(time.Now().Add(t.idle))
 		n, err = t.Conn.Write(p[done:min(done+piece, len(p))])
 		done += n
+		t.moved.Add(int64(n))
 	}
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = &Silent{t.idle}

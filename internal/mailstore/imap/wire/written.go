@@ -40,7 +40,7 @@ func (c *Conn) StartWritten(ctx context.Context, cmd *Command, write func(w io.W
 	defer stop()
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	p := &Pending{c: c, cmd: cmd, goOn: make(chan string, 1), done: make(chan struct{})}
+	p := &Pending{c: c, cmd: cmd, goOn: make(chan string, 1), done: make(chan struct{}), writing: true}
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
@@ -58,6 +58,10 @@ func (c *Conn) StartWritten(ctx context.Context, cmd *Command, write func(w io.W
 		}
 		return nil, c.Err()
 	}
+	c.mu.Lock()
+	p.writing = false
+	c.watch()
+	c.mu.Unlock()
 	return p, nil
 }
 
