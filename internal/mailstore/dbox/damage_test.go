@@ -292,6 +292,7 @@ func TestLivingServer(t *testing.T) {
 					}
 				}
 			}()
+			o.Now = later
 			src := openSource(t, o)
 			for range 30 {
 				stays := map[string]bool{}
@@ -312,8 +313,14 @@ func TestLivingServer(t *testing.T) {
 				if len(stays) != 30 {
 					t.Errorf("%d of 30 messages were read", len(stays))
 				}
-				if _, problems := mailboxes(t, src); problems != nil {
+				boxes, problems := mailboxes(t, src)
+				if problems != nil {
 					t.Error(problems)
+				}
+				for _, b := range boxes {
+					if b.Lost != "" {
+						t.Errorf("%s: %s", b.Name, b.Lost)
+					}
 				}
 			}
 			close(done)

@@ -12,6 +12,11 @@
 //     is listed and is damaged at the source.
 //   - Where mdbox's map of its storage cannot be read, the storage is searched for
 //     the GUIDs that the folders' indexes name. That is reported.
+//   - Where a log was cut off, or mail is there that no index lists, an index has
+//     lost changes: absence is no evidence of deletion then, in an mdbox from none
+//     of the user's folders. What is there is listed as far as its folder is
+//     known: sdbox's files, and in an mdbox what a log that was cut inside of a
+//     record lacks. A server that is just changing something is waited for.
 //   - Where a folder's index cannot be read, sdbox lists the folder's files, and
 //     mdbox the messages that no other folder has and that its map does not know
 //     as removed; without a map, be they removed or not. Flags are unknown then,

@@ -96,24 +96,15 @@ type lastIndex struct {
 }
 
 // Mailboxes lists the user's folders, INBOX first, the others by name. The index
-// of each is read, no message.
+// of each is read, no message, and whether it lists all mail that is there.
 func (s *Source) Mailboxes(ctx context.Context, user mailstore.User, yield func(mailstore.Mailbox) error) error {
 	return s.with(user.Name, func(a *account) error {
 		l := lister{a: a}
-		names := l.folders(ctx)
-		l.lacking = a.lacking()
-		subscribed := l.subscriptions()
-		ids := map[string]bool{}
-		for _, n := range names {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			m := l.describe(a.box(n))
-			m.Subscribed = subscribed[n]
-			if ids[m.ObjectID] { // a copied folder brings its original's GUID along
-				m.ObjectID = ""
-			}
-			ids[m.ObjectID] = true
+		boxes, err := l.describeAll(ctx)
+		if err != nil {
+			return err
+		}
+		for _, m := range boxes {
 			if err := yield(m); err != nil {
 				return err
 			}
@@ -129,6 +120,9 @@ type lister struct {
 	problems []*mailstore.Problem
 	full     bool
 	lacking  string // see account.lacking
+
+	claimed map[uint32]bool // messages of mdbox's map that are in a folder
+	anyLost bool            // of the indexes
 }
 
 func (l *lister) problem(mailbox, path string, err error) {
@@ -231,16 +225,17 @@ func readDir(root *os.Root, dir string) ([]os.DirEntry, error) {
 
 // describe says what is known of a folder. Its state is taken first: what
 // changes from then on changes it.
-func (l *lister) describe(b box) mailstore.Mailbox {
+func (l *lister) describe(ctx context.Context, b box) mailstore.Mailbox {
 	m := mailstore.Mailbox{User: l.a.user, Name: b.name, State: b.state(l.lacking)}
 	ix, err := b.readIndex()
 	if err != nil {
-		m.Lost = lost(err)
+		m.Lost, l.anyLost = lost(err), true
 		if !errors.Is(err, fs.ErrNotExist) {
 			l.problem(b.name, b.indexPath(), err)
 		}
 		return m
 	}
+	m.Lost = l.judge(ctx, b, ix)
 	m.UIDValidity, m.UIDNext = ix.UIDValidity(), ix.UIDNext()
 	extension := "dbox-hdr" // a counter or a UIDVALIDITY, and the GUID
 	if l.a.opt.Kind == Multi {

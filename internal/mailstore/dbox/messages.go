@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -33,7 +34,9 @@ func (s *Source) Messages(ctx context.Context, m mailstore.Mailbox, yield func(m
 		ix, err := l.box.readIndex()
 		switch {
 		case err == nil:
-			err = l.indexed(ix)
+			if err = l.indexed(ix); err == nil {
+				err = l.unindexed(ix)
+			}
 		case a.opt.Kind == Multi:
 			l.lost(err)
 			err = l.unclaimed()
@@ -55,8 +58,9 @@ type listing struct {
 	yield    func(mailstore.Message) error
 	problems []*mailstore.Problem
 
-	messages *index.Index // mdbox's map; nil: it cannot be read
-	mails    []*os.Root   // the directories of an sdbox folder's files
+	messages *index.Index   // mdbox's map; nil: it cannot be read
+	mails    []*os.Root     // the directories of an sdbox folder's files
+	copies   map[string]int // of mdbox's messages in the folder, by key
 
 	file  *os.File // the mdbox file that was read last
 	id    uint32
@@ -85,7 +89,7 @@ func (l *listing) indexed(ix *index.Index) error {
 			l.problem(l.box.a.mapPath(), fmt.Errorf("messages are looked for in all files: %w", err))
 		}
 	}
-	copies := map[string]int{}
+	l.copies = map[string]int{}
 	for i := range ix.Records {
 		if err := l.ctx.Err(); err != nil {
 			return err
@@ -95,7 +99,7 @@ func (l *listing) indexed(ix *index.Index) error {
 		if l.box.a.opt.Kind == Single {
 			l.single(&m)
 		} else {
-			l.multi(&m, r, copies)
+			l.multi(&m, r)
 		}
 		if err := l.yield(m); err != nil {
 			return err
@@ -148,7 +152,7 @@ func (l *listing) single(m *mailstore.Message) {
 
 // multi does so for a message in an mdbox file. Its key is its GUID, which both
 // the folder's index and the file name.
-func (l *listing) multi(m *mailstore.Message, r *index.Record, copies map[string]int) {
+func (l *listing) multi(m *mailstore.Message, r *index.Record) {
 	guid := guidOf(r)
 	var e entry
 	at, err := l.box.a.find(l.ctx, l.messages, mapUID(r), guid)
@@ -169,8 +173,8 @@ func (l *listing) multi(m *mailstore.Message, r *index.Record, copies map[string
 	if whole { // what has a GUID never changes; what is not there has no state
 		m.State = m.Key
 	}
-	if copies[m.Key]++; copies[m.Key] > 1 {
-		m.Key += "/" + strconv.Itoa(copies[m.Key])
+	if l.copies[m.Key]++; l.copies[m.Key] > 1 {
+		m.Key += "/" + strconv.Itoa(l.copies[m.Key])
 	}
 }
 
@@ -212,12 +216,23 @@ func (l *listing) files() error {
 			}
 		}
 	}
-	sorted := make([]uint32, 0, len(uids))
-	for uid := range uids {
-		sorted = append(sorted, uid)
+	return l.numbered(slices.Sorted(maps.Keys(uids)))
+}
+
+// unindexed lists what is there and not in an index that has lost something.
+func (l *listing) unindexed(ix *index.Index) error {
+	switch {
+	case l.box.a.opt.Kind == Single:
+		return l.numbered(l.box.unlisted(l.ctx, ix))
+	case ix.Torn != "":
+		return l.unclaimed()
 	}
-	slices.Sort(sorted)
-	for _, uid := range sorted {
+	return nil
+}
+
+// numbered lists files of an sdbox folder without the help of an index.
+func (l *listing) numbered(uids []uint32) error {
+	for _, uid := range uids {
 		if err := l.ctx.Err(); err != nil {
 			return err
 		}

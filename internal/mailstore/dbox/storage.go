@@ -84,6 +84,9 @@ func (a *account) loadMap() (*index.Index, error) {
 	s := &a.store
 	if state.Len() == 0 || s.mapState != state.String() {
 		s.messages, s.mapErr = index.Read(a.index, storageDir, mapName, "map", "ref")
+		if s.mapErr == nil && s.messages.Torn != "" {
+			s.messages, s.mapErr = nil, errors.New(s.messages.Torn)
+		}
 		s.mapState = state.String()
 	}
 	return s.messages, s.mapErr

@@ -16,7 +16,7 @@ type claims struct {
 	at       map[location]*index.Record
 	byUID    map[uint32]int // how often a message of the map is claimed
 	byGUID   map[string]bool
-	lost     map[string]bool  // the folders whose index cannot be read
+	lost     map[string]bool  // the folders whose index cannot be read, or not to its end
 	anyLost  string           // the first of them
 	found    map[string][]int // what they may hold: indexes into scanned.entries
 	scanned  *scanned
@@ -53,6 +53,10 @@ func (a *account) findClaims(ctx context.Context) (*claims, error) {
 			c.lost[name] = true
 			c.anyLost = cmp.Or(c.anyLost, name)
 			continue
+		}
+		if ix.Torn != "" {
+			c.lost[name] = true
+			c.anyLost = cmp.Or(c.anyLost, name)
 		}
 		for i := range ix.Records {
 			r := &ix.Records[i]
@@ -112,6 +116,9 @@ func (l *listing) unclaimed() error {
 	l.problems = append(l.problems, c.scanned.problems...)
 	for _, position := range c.found[l.box.name] {
 		found := c.scanned.entries[position]
+		if found.guid != "" && l.copies[found.guid] > 0 {
+			continue // listed by what is left of the index
+		}
 		e, err := l.entry(found.location)
 		if err != nil {
 			continue // moved to another file meanwhile: the next run's business

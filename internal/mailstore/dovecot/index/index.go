@@ -7,7 +7,8 @@
 // It reads what a backup needs: UIDVALIDITY, UIDs, flags, keywords and the
 // extensions that the caller names. It locks nothing and writes nothing. An
 // index that contradicts itself, or whose log is not there, is an error as a
-// whole: flags and UIDs of a wrong state would be worse than none.
+// whole: flags and UIDs of a wrong state would be worse than none. One whose log
+// was cut off is right as far as it goes, and says so (Index.Torn).
 //
 // The formats are those of Dovecot 2.3, src/lib-index/mail-index.h (version 7)
 // and mail-transaction-log.h (version 1). Numbers are little-endian; indexes of
@@ -80,8 +81,11 @@ type Index struct {
 	wanted   []string
 	Keywords []string
 	Records  []Record // by UID
-	nextUID  uint32
-	id       uint32 // the same in an index and its logs
+	// Torn says where a log ends inside a record, "" for nowhere. What that log
+	// had told behind it, such as that messages came, is lost then.
+	Torn    string
+	nextUID uint32
+	id      uint32 // the same in an index and its logs
 }
 
 // ext is an extension: its part of the header, and what a log may do to it.
@@ -166,16 +170,17 @@ const (
 
 // Read reads the index of this name ("dovecot.index") in a directory, and two
 // extensions at the most. It returns fs.ErrNotExist where there is neither an
-// index nor a log.
+// index nor a log. A log whose end is just being written is not Torn.
 func Read(root *os.Root, dir, name string, wanted ...string) (ix *Index, err error) {
 	name = path.Join(dir, name)
 	for range readings {
-		if ix, err = read(root, name, wanted); !errors.Is(err, ErrBroken) || !changing(root, name) {
-			return ix, err
+		ix, err = read(root, name, wanted)
+		if unsure := errors.Is(err, ErrBroken) || err == nil && ix.Torn != ""; !unsure || !changing(root, name) {
+			break
 		}
 		time.Sleep(pause)
 	}
-	return nil, err
+	return ix, err
 }
 
 // changing tells whether a file of an index has changed lately.

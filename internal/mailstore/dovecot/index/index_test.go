@@ -95,11 +95,19 @@ func TestIndexAndLog(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// What is just being written does not count yet.
+	if ix.Torn != "" {
+		t.Errorf("a whole index is torn: %s", ix.Torn)
+	}
+	// What is just being written, or was cut off, does not count, and is noted.
 	for n := 1; n < 8; n++ {
-		if _, err := Decode(bytes.Clone(main), log[:len(log)-n:len(log)-n], bytes.Clone(old)); err != nil {
-			t.Errorf("without the last %d bytes: %v", n, err)
+		ix, err := Decode(bytes.Clone(main), log[:len(log)-n:len(log)-n], bytes.Clone(old))
+		if err != nil || ix.Torn == "" {
+			t.Errorf("without the last %d bytes: %+v, %v", n, ix, err)
 		}
+	}
+	ix, err = Decode(bytes.Clone(main), append(bytes.Clone(log), make([]byte, 16)...), bytes.Clone(old))
+	if err != nil || ix.Torn == "" {
+		t.Errorf("with a record that is not there yet: %+v, %v", ix, err)
 	}
 }
 

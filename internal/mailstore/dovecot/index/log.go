@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sort"
 	"strings"
 )
@@ -121,8 +122,8 @@ func unpackSize(b []byte) int64 {
 	return int64(n&0x7f|(n>>8&0x7f)<<7|(n>>16&0x7f)<<14|(n>>24&0x7f)<<21) << 2
 }
 
-// apply does what stands in a log from an offset on. An end that is just being
-// written is left for the next time.
+// apply does what stands in a log from an offset on. An end that is not whole is
+// noted: it is just being written, or was lost.
 func (ix *Index) apply(l *logFile, at int64) error {
 	if at < l.head || at > int64(len(l.data)) {
 		return broken("dovecot.index ends at byte %d of a log of %d", at, len(l.data))
@@ -133,19 +134,22 @@ func (ix *Index) apply(l *logFile, at int64) error {
 		head := l.data[at:]
 		size, kind := unpackSize(head), le.Uint32(head[4:])
 		if size == 0 && le.Uint32(head) == 0 || at+size > int64(len(l.data)) {
-			return nil
+			break
 		}
 		if size < 8 {
 			return broken("a record of dovecot.index.log at byte %d has no size", at)
 		}
 		body := head[8:size:size]
 		if kind&typeMask == logBoundary && (len(body) < 4 || at+int64(le.Uint32(body)) > int64(len(l.data))) {
-			return nil // a transaction of which the end is not written yet
+			break // a transaction that goes on
 		}
 		if err := r.record(kind, body); err != nil {
 			return err
 		}
 		at += size
+	}
+	if at < int64(len(l.data)) {
+		ix.Torn = fmt.Sprintf("its log ends inside the record at byte %d, and what followed is lost", at)
 	}
 	return nil
 }
