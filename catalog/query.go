@@ -233,8 +233,8 @@ func (c *conn) chunkLocked(ref chunk.Ref) (k chunkRow, found bool, err error) {
 // and length; ok is false when there is none.
 func (q queries) Twin(user string, sum chunk.SHA1, size int64) (r Record, ok bool, err error) {
 	err = q.lookSettled("look for a user's message by its SHA-1", func(c *conn) (err error) {
-		ok, err = c.prep("SELECT "+recordColumns+" FROM content c CROSS JOIN record r ON r.content = c.id CROSS JOIN chunk k ON k.id = c.id"+
-			ofUser+" WHERE c.sha1 = ? AND c.size = ? AND u.name = ? LIMIT 1").blob(sum[:]).int(size).text(user).
+		ok, err = c.prep("SELECT " + recordColumns + " FROM content c CROSS JOIN record r ON r.content = c.id CROSS JOIN chunk k ON k.id = c.id" +
+			ofUser + " WHERE c.sha1 = ? AND c.size = ? AND u.name = ? LIMIT 1").blob(sum[:]).int(size).text(user).
 			one(func(q row) { r = *scanRecord(q) })
 		return err
 	})
@@ -245,7 +245,7 @@ func (q queries) Twin(user string, sum chunk.SHA1, size int64) (r Record, ok boo
 // under this object id; ok is false when there is none.
 func (q queries) SameObject(user, objectID string) (r Record, ok bool, err error) {
 	err = q.lookSettled("look for a user's message by its object id", func(c *conn) (err error) {
-		ok, err = c.prep("SELECT "+recordColumns+recordTables+ofUser+" WHERE r.object_id = ? AND r.object_id <> '' AND u.name = ? LIMIT 1").
+		ok, err = c.prep("SELECT " + recordColumns + recordTables + ofUser + " WHERE r.object_id = ? AND r.object_id <> '' AND u.name = ? LIMIT 1").
 			text(objectID).text(user).one(func(q row) { r = *scanRecord(q) })
 		return err
 	})
