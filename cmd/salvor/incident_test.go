@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,10 @@ import (
 // apart, kills the opening of the incident again and again, and holds the
 // ledger against what happened in the night.
 func TestIncidentOnCyrus(t *testing.T) {
+	// Tests that run Main in this process leave its umask behind, and the server
+	// is another user.
+	old := syscall.Umask(0o022)
+	t.Cleanup(func() { syscall.Umask(old) })
 	for name, o := range map[string]cyrus.Options{
 		"uuid":   {Metafiles: cyrus.Metafiles},
 		"legacy": {Metafiles: cyrus.Metafiles, Layout: cyrus.Legacy},
