@@ -47,7 +47,7 @@ func TestS3Hangs(t *testing.T) {
 	w.letters("INBOX", "", "first")
 	w.run("init")
 	w.run("backup", source)
-	w.letters("INBOX", "", "second")
+	w.letters("second", "", "second")
 
 	armed.Store(true)
 	var said bytes.Buffer

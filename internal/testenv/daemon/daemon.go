@@ -79,6 +79,9 @@ const memory = "/dev/shm"
 // paths end at 108 bytes, and everybody may enter it.
 func Dir(t testing.TB, prefix string) string {
 	t.Helper()
+	// A test that has run salvor in this process may have left its umask behind,
+	// and the server, as another user, could not read what we make for it.
+	syscall.Umask(0o022)
 	dir, err := os.MkdirTemp(memory, prefix)
 	if err != nil {
 		dir, err = os.MkdirTemp("", prefix)
