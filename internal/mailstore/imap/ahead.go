@@ -141,6 +141,9 @@ func (s *Source) Prefetch(box mailstore.Mailbox, m mailstore.Message) {
 	if err != nil || m.Size > s.o.MaxMessage {
 		return // Open says what is wrong
 	}
+	if m.Size > s.o.Ahead/4 {
+		return // all that comes behind it would wait until there is room for it
+	}
 	one, done := s.use(box.User)
 	defer done()
 	s.ahead.mu.Lock()

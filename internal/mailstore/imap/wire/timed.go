@@ -71,6 +71,7 @@ func (t *timedConn) Read(p []byte) (int, error) {
 	t.mu.Unlock()
 	n, err := t.Conn.Read(p)
 	t.moved.Add(int64(n))
+	acknowledge(t.Conn)
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = &Silent{t.idle}
 	}
