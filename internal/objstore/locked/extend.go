@@ -37,13 +37,13 @@ const workers = 8
 // it began.
 func (s *Store) Extend(ctx context.Context, o Extension) (Extended, error) {
 	done := Extended{Next: o.From}
-	var todo []object.Version
+	var due []object.Version
 	left, next := 0, ""
 	err := s.each(ctx, "", func(v object.Version) error {
 		switch {
 		case v.Name < o.From, !s.rules.Locked(v.Name), !o.Keep(v.Name), !o.Before.IsZero() && !v.Modified.Before(o.Before):
-		case o.Limit == 0 || len(todo) < o.Limit:
-			todo = append(todo, v)
+		case o.Limit == 0 || len(due) < o.Limit:
+			due = append(due, v)
 		default:
 			if left++; next == "" {
 				next = v.Name
@@ -52,15 +52,15 @@ func (s *Store) Extend(ctx context.Context, o Extension) (Extended, error) {
 		return nil
 	})
 	if err == nil {
-		err = s.extendAll(ctx, todo, o.Until.UTC().Truncate(time.Second))
+		err = s.extendAll(ctx, due, o.Until.UTC().Truncate(time.Second))
 	}
 	if err != nil {
 		return done, err
 	}
-	return Extended{Objects: len(todo), Left: left, Next: next}, nil
+	return Extended{Objects: len(due), Left: left, Next: next}, nil
 }
 
-func (s *Store) extendAll(ctx context.Context, todo []object.Version, until time.Time) error {
+func (s *Store) extendAll(ctx context.Context, due []object.Version, until time.Time) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	next := make(chan object.Version)
@@ -74,7 +74,7 @@ func (s *Store) extendAll(ctx context.Context, todo []object.Version, until time
 			}
 		})
 	}
-	for _, v := range todo {
+	for _, v := range due {
 		next <- v
 	}
 	close(next)
