@@ -117,7 +117,12 @@ func sample() []Row {
 			Run: 1, Kept: "/keep", KeptSum: testID("sums"), Claims: 2, Problems: []string{"a\nb"}},
 		Claim{Incident: "fire", ID: 1, User: "alice", Folder: "INBOX", UIDValidity: 7, UID: 5, State: ClaimHeld, Content: m, SHA1: chunk.SHA1{1, 2},
 			Size: 321, Flags: []string{`\Seen`}, InternalDate: night, MessageID: "<x_1@y>", Record: 1},
-		Claim{Incident: "fire", ID: 2, User: "carol\xff", Folder: "INBOX", UIDValidity: 7, UID: 6, State: ClaimOwed, Reason: "why"},
+		Claim{Incident: "fire", ID: 2, User: "carol\xff", Folder: "INBOX", UIDValidity: 7, UID: 6, State: ClaimOwed, Reason: "why",
+			Name: "1.M2P3.host,S=5,W=6", Envelope: `(NIL "s")`, SettledAt: gone, NowStore: "imap://h", NowFolder: "INBOX", NowValidity: 7, NowUID: 9,
+			Grade: GradeProbable, TakenAt: gone, SentAt: gone, SentStore: "imap://h", SentFolder: "INBOX", SentValidity: 7, SentNext: 8,
+			SentOrder: 1, SentSum: testID("sent"), Doubt: true},
+		Gate{Incident: "fire", User: "alice", State: GateWeb, Reason: "why", Store: "imap://h", Dangling: 2, CheckedAt: gone, Told: GateDown},
+		Drill{At: gone, Seconds: 1.5, Users: 1, Messages: 2, Bytes: 3, Failed: 4, DataAt: night, Store: "maildir:/x", Problems: []string{"p"}},
 	}
 }
 

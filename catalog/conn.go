@@ -77,6 +77,12 @@ func (st *stmt) int(v int64) *stmt {
 	return st
 }
 
+func (st *stmt) float(v float64) *stmt {
+	st.n++
+	st.s.BindFloat(st.n, v)
+	return st
+}
+
 func (st *stmt) bool(v bool) *stmt {
 	if v {
 		return st.int(1)
@@ -172,10 +178,11 @@ func (st *stmt) one(scan func(row)) (found bool, err error) {
 // row reads the columns of a result.
 type row struct{ s *sqlite.Stmt }
 
-func (r row) int(col int) int64   { return r.s.ColumnInt64(col) }
-func (r row) bool(col int) bool   { return r.s.ColumnInt64(col) != 0 }
-func (r row) text(col int) string { return r.s.ColumnText(col) }
-func (r row) null(col int) bool   { return r.s.ColumnIsNull(col) }
+func (r row) int(col int) int64     { return r.s.ColumnInt64(col) }
+func (r row) float(col int) float64 { return r.s.ColumnFloat(col) }
+func (r row) bool(col int) bool     { return r.s.ColumnInt64(col) != 0 }
+func (r row) text(col int) string   { return r.s.ColumnText(col) }
+func (r row) null(col int) bool     { return r.s.ColumnIsNull(col) }
 
 func (r row) blob(col int) []byte {
 	n := r.s.ColumnLen(col)

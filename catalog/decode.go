@@ -81,6 +81,8 @@ var readers = map[string]func([]byte) (Row, error){
 	"lock":      read[Lock],
 	"incident":  read[Incident],
 	"claim":     read[Claim],
+	"gate":      read[Gate],
+	"drill":     read[Drill],
 	"counter":   read[Counter],
 }
 
@@ -138,7 +140,12 @@ func readTexts(v any) error {
 	case *Incident:
 		list = append(pointers(r.Problems), &r.Name, &r.Source, &r.Index, &r.OpenedBy, &r.ClosedBy, &r.Kept)
 	case *Claim:
-		list = append(pointers(r.Flags), &r.Incident, &r.User, &r.Folder, (*string)(&r.State), &r.Reason, &r.MessageID)
+		list = append(pointers(r.Flags), &r.Incident, &r.User, &r.Folder, (*string)(&r.State), &r.Reason, &r.MessageID,
+			&r.Name, &r.Envelope, &r.NowStore, &r.NowFolder, (*string)(&r.Grade), &r.SentStore, &r.SentFolder)
+	case *Gate:
+		list = []*string{&r.Incident, &r.User, (*string)(&r.State), &r.Reason, &r.Store, (*string)(&r.Told)}
+	case *Drill:
+		list = append(pointers(r.Problems), &r.Store)
 	}
 	for _, s := range list {
 		if err := readText(s); err != nil {

@@ -17,7 +17,7 @@ import (
 func (q queries) Dump(ctx context.Context, line func([]byte) error) error {
 	return q.walk("dump catalog", func(c *conn) error {
 		d := &dumper{ctx: ctx, c: c, line: line}
-		for _, step := range []func() error{d.counters, d.runs, d.packs, d.parts, d.contents, d.mail, d.facts, d.ledgers} {
+		for _, step := range []func() error{d.counters, d.runs, d.packs, d.parts, d.contents, d.mail, d.facts, d.ledgers, d.drills} {
 			if err := step(); err != nil {
 				return err
 			}
@@ -160,6 +160,11 @@ func (d *dumper) ledgers() error {
 		if err := d.put(i); err != nil {
 			return err
 		}
-		return d.c.claims(d.ctx, ClaimQuery{Incident: i.Name}, dumpRow[*Claim](d))
+		if err := d.c.claims(d.ctx, ClaimQuery{Incident: i.Name}, dumpRow[*Claim](d)); err != nil {
+			return err
+		}
+		return d.c.gates(d.ctx, i.Name, dumpRow[*Gate](d))
 	})
 }
+
+func (d *dumper) drills() error { return d.c.drills(d.ctx, "ASC", dumpRow[*Drill](d)) }

@@ -69,6 +69,12 @@ func (o *object) uintz(name string, v uint64) {
 	}
 }
 
+// float writes a number that reads back as the same one.
+func (o *object) float(name string, v float64) {
+	o.name(name)
+	o.b = strconv.AppendFloat(o.b, v, 'g', -1, 64)
+}
+
 func (o *object) truez(name string, v bool) {
 	if v {
 		o.name(name)

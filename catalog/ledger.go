@@ -83,7 +83,54 @@ type Claim struct {
 	MessageID    string    `json:"message_id,omitempty"`
 	// Record is the catalog's record of this very message; 0: it has none.
 	Record int64 `json:"record,omitempty"`
+	// Name is what its store called the message's file (Maildir: the base name).
+	Name string `json:"name,omitempty"`
+	// Envelope is IMAP's (RFC 9051, section 7.5.2), as the server's index had it.
+	Envelope string `json:"envelope,omitempty"`
+
+	// SettledAt is when it came to its state; zero: when the incident was opened.
+	SettledAt time.Time `json:"settled_at,omitzero"`
+	// Where it stands now, for what was brought back or found: the store's URL,
+	// the folder there, UIDVALIDITY and UID, which are 0 where nobody told them.
+	NowStore    string `json:"now_store,omitempty"`
+	NowFolder   string `json:"now_folder,omitempty"`
+	NowValidity uint32 `json:"now_validity,omitempty"`
+	NowUID      uint32 `json:"now_uid,omitempty"`
+	// Grade says how sure it is that what was delivered is this message.
+	Grade Grade `json:"grade,omitempty"`
+	// TakenAt is when the server's entry without content was taken out of its
+	// index; zero: it was not, or there was none.
+	TakenAt time.Time `json:"taken_at,omitzero"`
+
+	// An intention: SentAt is when it was decided to append the message to
+	// SentFolder of SentStore, whose UIDVALIDITY and UIDNEXT were SentValidity and
+	// SentNext. SentOrder counts the messages that went there together, from 1;
+	// SentSum is the SHA-256 of the wire form that was sent. Zero SentAt: nothing
+	// is under way.
+	SentAt       time.Time `json:"sent_at,omitzero"`
+	SentStore    string    `json:"sent_store,omitempty"`
+	SentFolder   string    `json:"sent_folder,omitempty"`
+	SentValidity uint32    `json:"sent_validity,omitempty"`
+	SentNext     uint32    `json:"sent_next,omitempty"`
+	SentOrder    int64     `json:"sent_order,omitempty"`
+	SentSum      chunk.ID  `json:"sent_sum,omitzero"`
+	// Doubt: nobody can tell whether what was sent arrived. It is owed, and never
+	// sent again by itself.
+	Doubt bool `json:"doubt,omitempty"`
 }
+
+// Grade is how sure a match is.
+type Grade string
+
+// The grades of a match.
+const (
+	GradeCertain  Grade = "certain"  // by SHA-1 and size, or by the store's own name and size
+	GradeProbable Grade = "probable" // by Message-ID, size and date
+)
+
+// InFlight tells whether the message may have been sent without anybody having
+// seen what became of it.
+func (r *Claim) InFlight() bool { return !r.SentAt.IsZero() }
 
 func (Incident) rowName() string { return "incident" }
 func (Claim) rowName() string    { return "claim" }
@@ -106,7 +153,10 @@ func (r Claim) normal() (Row, error) {
 	c.that(slices.Contains(ClaimStates, r.State), "unknown state")
 	c.counts(r.Size, r.Record)
 	r.Reason, r.MessageID = clip(r.Reason, MaxHeader), clip(r.MessageID, MaxHeader)
-	r.InternalDate = utc(r.InternalDate)
+	r.Envelope, r.Name = clip(r.Envelope, MaxHeader), clip(r.Name, MaxHeader)
+	r.InternalDate, r.SettledAt, r.TakenAt, r.SentAt = utc(r.InternalDate), utc(r.SettledAt), utc(r.TakenAt), utc(r.SentAt)
+	c.that(r.Grade == "" || r.Grade == GradeCertain || r.Grade == GradeProbable, "unknown grade")
+	c.counts(r.SentOrder)
 	return c.row(r)
 }
 
@@ -160,5 +210,22 @@ func (r Claim) appendRow(b []byte) []byte {
 	o.timez("internal_date", r.InternalDate)
 	o.textz("message_id", r.MessageID)
 	o.intz("record", r.Record)
+	o.textz("name", r.Name)
+	o.textz("envelope", r.Envelope)
+	o.timez("settled_at", r.SettledAt)
+	o.textz("now_store", r.NowStore)
+	o.textz("now_folder", r.NowFolder)
+	o.intz("now_validity", int64(r.NowValidity))
+	o.intz("now_uid", int64(r.NowUID))
+	o.textz("grade", string(r.Grade))
+	o.timez("taken_at", r.TakenAt)
+	o.timez("sent_at", r.SentAt)
+	o.textz("sent_store", r.SentStore)
+	o.textz("sent_folder", r.SentFolder)
+	o.intz("sent_validity", int64(r.SentValidity))
+	o.intz("sent_next", int64(r.SentNext))
+	o.intz("sent_order", r.SentOrder)
+	o.hashz("sent_sum", r.SentSum[:])
+	o.truez("doubt", r.Doubt)
 	return o.close()
 }

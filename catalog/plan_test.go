@@ -34,10 +34,17 @@ func TestPlans(t *testing.T) {
 	must(t, c.LiveFrames(ctx, testID("pack 0"), func(*Frame) error { return nil }))
 	must(t, c.Tombstones(ctx, "amy", func(*Tombstone) error { return nil }))
 	must(t, c.Incidents(ctx, func(*Incident) error { return nil }))
-	for _, q := range []ClaimQuery{{Incident: "fire"}, {Incident: "fire", User: "amy"}, {Incident: "fire", State: ClaimOwed}} {
+	for _, q := range []ClaimQuery{{Incident: "fire"}, {Incident: "fire", User: "amy"}, {Incident: "fire", State: ClaimOwed},
+		{Incident: "fire", SHA1: chunk.SHA1{1}}, {Incident: "fire", MessageID: "<x>"}, {Incident: "fire", Name: "n"}, {Incident: "fire", OwedSize: 5},
+		{Incident: "fire", Sent: true}, {Incident: "fire", User: "amy", State: ClaimOwed, After: 7}} {
 		must(t, c.Claims(ctx, q, func(*Claim) error { return nil }))
 	}
-	_, err := c.ClaimCounts(ctx, "fire")
+	must(t, c.ClaimUsers(ctx, "fire", func(UserClaims) error { return nil }))
+	must(t, c.Gates(ctx, "fire", func(*Gate) error { return nil }))
+	must(t, c.Drills(ctx, func(*Drill) error { return nil }))
+	_, _, err := c.Claim("fire", 1)
+	must(t, err)
+	_, err = c.ClaimCounts(ctx, "fire")
 	must(t, err)
 	_, err = c.OpenIncidentOf("amy")
 	must(t, err)

@@ -33,12 +33,16 @@ func (q queries) Incidents(ctx context.Context, yield func(*Incident) error) err
 }
 
 const claimColumns = `i.name, c.id, c.user, c.folder, c.uid_validity, c.uid, c.state, c.reason, c.content, c.sha1, c.size, c.flags,
-	c.internal_date, c.message_id, c.record`
+	c.internal_date, c.message_id, c.record, c.name, c.envelope, c.settled_at, c.now_store, c.now_folder, c.now_validity, c.now_uid, c.grade,
+	c.taken_at, c.sent_at, c.sent_store, c.sent_folder, c.sent_validity, c.sent_next, c.sent_order, c.sent_sum, c.doubt`
 
 func scanClaim(r row) *Claim {
 	c := &Claim{Incident: r.text(0), ID: r.int(1), User: r.text(2), Folder: r.text(3), UIDValidity: uint32(r.int(4)), UID: uint32(r.int(5)),
 		State: ClaimState(r.text(6)), Reason: r.text(7), Content: r.id(8), Size: r.int(10), Flags: unpackTexts(r.blob(11)),
-		InternalDate: r.time(12), MessageID: r.text(13), Record: r.int(14)}
+		InternalDate: r.time(12), MessageID: r.text(13), Record: r.int(14), Name: r.text(15), Envelope: r.text(16), SettledAt: r.time(17),
+		NowStore: r.text(18), NowFolder: r.text(19), NowValidity: uint32(r.int(20)), NowUID: uint32(r.int(21)), Grade: Grade(r.text(22)),
+		TakenAt: r.time(23), SentAt: r.time(24), SentStore: r.text(25), SentFolder: r.text(26), SentValidity: uint32(r.int(27)),
+		SentNext: uint32(r.int(28)), SentOrder: r.int(29), SentSum: r.id(30), Doubt: r.bool(31)}
 	r.s.ColumnBytes(9, c.SHA1[:])
 	return c
 }
@@ -48,17 +52,34 @@ type ClaimQuery struct {
 	Incident string
 	User     string
 	State    ClaimState
+	// After: only claims with a higher id, so that a walk can be gone on with.
+	After int64
+	// What a message that was found can tell; of these one at most is looked up.
+	SHA1      chunk.SHA1
+	MessageID string
+	Name      string
+	// OwedSize chooses what is owed and has this size; 0: all.
+	OwedSize int64
+	// Sent: only what may be on its way (Claim.InFlight).
+	Sent bool
 }
 
-// Claims lists an incident's claims by id: the order in which they were found,
-// by user and folder as the index has them.
-func (q queries) Claims(ctx context.Context, w ClaimQuery, yield func(*Claim) error) error {
-	return q.list("list claims of an incident", func(c *conn) error { return c.claims(ctx, w, yield) })
-}
-
-func (c *conn) claims(ctx context.Context, w ClaimQuery, yield func(*Claim) error) error {
-	index, where := "NOT INDEXED", "" // by the key
+// lookup gives the index that finds what a query chooses, and its conditions.
+func (w ClaimQuery) lookup() (index, where string) {
+	index = "NOT INDEXED" // by the key
 	switch {
+	case !w.SHA1.IsZero():
+		index, where = "INDEXED BY claim_sha1", " AND c.sha1 = ?"
+	case w.MessageID != "":
+		index, where = "INDEXED BY claim_message", " AND c.message_id = ? AND c.message_id <> ''"
+	case w.Name != "":
+		index, where = "INDEXED BY claim_name", " AND c.name = ? AND c.name <> ''"
+	case w.OwedSize != 0:
+		index, where = "INDEXED BY claim_size", " AND c.state = 'owed' AND c.size = ?"
+	case w.Sent:
+		index, where = "INDEXED BY claim_sent", " AND c.sent_at IS NOT NULL"
+	case w.User != "" && w.State != "":
+		index = "INDEXED BY claim_users"
 	case w.User != "":
 		index = "INDEXED BY claim_user"
 	case w.State != "":
@@ -70,15 +91,91 @@ func (c *conn) claims(ctx context.Context, w ClaimQuery, yield func(*Claim) erro
 	if w.State != "" {
 		where += " AND c.state = ?"
 	}
-	return stream(ctx, c, "SELECT "+claimColumns+" FROM incident i CROSS JOIN claim c "+index+" ON c.incident = i.id WHERE i.name = ?"+where+
-		" ORDER BY c.id", func(st *stmt) {
-		st.text(w.Incident)
-		for _, s := range []string{w.User, string(w.State)} {
-			if s != "" {
-				st.text(s)
-			}
+	if w.After != 0 {
+		where += " AND c.id > ?"
+	}
+	return index, where
+}
+
+func (w ClaimQuery) bind(st *stmt) {
+	st.text(w.Incident)
+	switch {
+	case !w.SHA1.IsZero():
+		st.blob(w.SHA1[:])
+	case w.MessageID != "":
+		st.text(w.MessageID)
+	case w.Name != "":
+		st.text(w.Name)
+	case w.OwedSize != 0:
+		st.int(w.OwedSize)
+	}
+	for _, s := range []string{w.User, string(w.State)} {
+		if s != "" {
+			st.text(s)
 		}
-	}, scanClaim, yield)
+	}
+	if w.After != 0 {
+		st.int(w.After)
+	}
+}
+
+// Claims lists an incident's claims by id: the order in which they were found,
+// by user and folder as the index has them.
+func (q queries) Claims(ctx context.Context, w ClaimQuery, yield func(*Claim) error) error {
+	return q.list("list claims of an incident", func(c *conn) error { return c.claims(ctx, w, yield) })
+}
+
+func (c *conn) claims(ctx context.Context, w ClaimQuery, yield func(*Claim) error) error {
+	index, where := w.lookup()
+	return stream(ctx, c, "SELECT "+claimColumns+" FROM incident i CROSS JOIN claim c "+index+" ON c.incident = i.id WHERE i.name = ?"+where+
+		" ORDER BY c.id", w.bind, scanClaim, yield)
+}
+
+// Claim gives one claim; ok is false when there is none.
+func (q queries) Claim(incident string, id int64) (found Claim, ok bool, err error) {
+	err = q.look("read claim from catalog", func(c *conn) (err error) {
+		ok, err = c.prep("SELECT " + claimColumns + " FROM incident i CROSS JOIN claim c ON c.incident = i.id WHERE i.name = ? AND c.id = ?").
+			text(incident).int(id).one(func(r row) { found = *scanClaim(r) })
+		return err
+	})
+	return found, ok, err
+}
+
+// UserClaims counts the claims of one user by their states.
+type UserClaims struct {
+	User   string
+	Counts map[ClaimState]int64
+}
+
+// ClaimUsers lists the users of an incident by name, with their counts.
+func (q queries) ClaimUsers(ctx context.Context, incident string, yield func(UserClaims) error) error {
+	type count struct {
+		user  string
+		state ClaimState
+		n     int64
+	}
+	return q.list("list users of an incident", func(c *conn) error {
+		var now UserClaims
+		err := stream(ctx, c, `SELECT c.user, c.state, count(*) FROM incident i CROSS JOIN claim c INDEXED BY claim_users ON c.incident = i.id
+			WHERE i.name = ? GROUP BY c.user, c.state ORDER BY c.user, c.state`, func(st *stmt) { st.text(incident) },
+			func(r row) count { return count{r.text(0), ClaimState(r.text(1)), r.int(2)} },
+			func(n count) error {
+				if n.user != now.User {
+					if now.Counts != nil {
+						if err := yield(now); err != nil {
+							return err
+						}
+					}
+					now = UserClaims{User: n.user, Counts: map[ClaimState]int64{}}
+				}
+				now.Counts[n.state] = n.n
+				return nil
+			})
+		if err == nil && now.Counts != nil {
+			err = yield(now)
+		}
+		return err
+	})
 }
 
 // ClaimCounts counts an incident's claims by their states. It reads entries of

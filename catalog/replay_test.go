@@ -101,6 +101,8 @@ func answers(t testing.TB, c *Catalog) string {
 			q.Incident = i.Name
 			must(t, c.Claims(ctx, q, func(c *Claim) error { return say(c) }))
 		}
+		must(t, c.ClaimUsers(ctx, i.Name, func(u UserClaims) error { return say(u) }))
+		must(t, c.Gates(ctx, i.Name, func(g *Gate) error { return say(g) }))
 		return nil
 	}))
 	for seq := range sequences {

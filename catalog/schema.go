@@ -12,7 +12,45 @@ const applicationID = 0x73616c76
 
 // migrations bring a catalog from schema version i to i+1. A released one is
 // never changed; a new version is a new entry.
-var migrations = []string{schema1, schema2, schema3, schema4}
+var migrations = []string{schema1, schema2, schema3, schema4, schema5}
+
+// schema5 has what acting on a ledger needs: where messages stand now, what is on
+// its way, who may come in again, and drills. claim_users counts by state; the
+// other indexes find claims by what a message found again can tell.
+const schema5 = `
+ALTER TABLE claim ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE claim ADD COLUMN envelope TEXT NOT NULL DEFAULT '';
+ALTER TABLE claim ADD COLUMN settled_at INTEGER;
+ALTER TABLE claim ADD COLUMN now_store TEXT NOT NULL DEFAULT '';
+ALTER TABLE claim ADD COLUMN now_folder TEXT NOT NULL DEFAULT '';
+ALTER TABLE claim ADD COLUMN now_validity INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claim ADD COLUMN now_uid INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claim ADD COLUMN grade TEXT NOT NULL DEFAULT '';
+ALTER TABLE claim ADD COLUMN taken_at INTEGER;
+ALTER TABLE claim ADD COLUMN sent_at INTEGER;
+ALTER TABLE claim ADD COLUMN sent_store TEXT NOT NULL DEFAULT '';
+ALTER TABLE claim ADD COLUMN sent_folder TEXT NOT NULL DEFAULT '';
+ALTER TABLE claim ADD COLUMN sent_validity INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claim ADD COLUMN sent_next INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claim ADD COLUMN sent_order INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE claim ADD COLUMN sent_sum BLOB;
+ALTER TABLE claim ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX claim_users ON claim (incident, user, state);
+CREATE INDEX claim_sha1 ON claim (incident, sha1) WHERE sha1 IS NOT NULL;
+CREATE INDEX claim_message ON claim (incident, message_id) WHERE message_id <> '';
+CREATE INDEX claim_name ON claim (incident, name) WHERE name <> '';
+CREATE INDEX claim_size ON claim (incident, size) WHERE state = 'owed';
+CREATE INDEX claim_sent ON claim (incident) WHERE sent_at IS NOT NULL;
+CREATE TABLE gate (
+	incident INTEGER NOT NULL, user TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+	store TEXT NOT NULL, dangling INTEGER NOT NULL, checked_at INTEGER, told TEXT NOT NULL,
+	PRIMARY KEY (incident, user)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE drill (
+	at INTEGER PRIMARY KEY, seconds REAL NOT NULL, users INTEGER NOT NULL, messages INTEGER NOT NULL, bytes INTEGER NOT NULL,
+	failed INTEGER NOT NULL, data_at INTEGER, store TEXT NOT NULL, problems BLOB NOT NULL
+) STRICT;
+`
 
 // schema4 has the ledgers of incidents. A claim lies with its incident; origin is
 // Incident.Index, which is a word of SQL. claim_content finds what claims hold

@@ -296,6 +296,7 @@ func (w *world) ledger(t testing.TB) {
 	i, at := pick(w, w.incidents)
 	switch n := w.rng.IntN(12); {
 	case n == 0:
+		must(t, w.tx.Delete(Gate{Incident: i.Name, User: "user-1"}, Gate{Incident: i.Name, User: "user-2"}))
 		for _, c := range w.claims {
 			if c.Incident == i.Name {
 				must(t, w.tx.Delete(c))
@@ -308,7 +309,9 @@ func (w *world) ledger(t testing.TB) {
 		i.ClosedAt = w.now
 		w.incidents[at] = i
 		w.put(t, i)
-	case n < 5 && len(w.claims) > 0:
+	case n == 2:
+		w.put(t, Gate{Incident: i.Name, User: fmt.Sprint("user-", 1+w.rng.IntN(2)), State: GateWeb, CheckedAt: w.now}, Drill{At: w.now, Seconds: 2})
+	case n < 6 && len(w.claims) > 0:
 		c, k := pick(w, w.claims)
 		c.State, _ = pick(w, ClaimStates)
 		w.claims[k] = c

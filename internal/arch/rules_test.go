@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"internal/mailstore/..."},
 	{"internal/retention"},
 	{"internal/history"}, // what engines share: the catalog kept at the vault's head
-	{"internal/backup", "restore", "salvage/...", "internal/incident", "internal/upkeep", "internal/replicate"},
+	{"internal/backup", "restore", "salvage/...", "internal/incident/...", "internal/upkeep", "internal/replicate"},
 	{"cmd/salvor"},
 }
 

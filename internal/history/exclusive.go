@@ -24,7 +24,7 @@ func (h *History) Exclusive(ctx context.Context, purpose string, fn func(context
 	if err := h.Vault.RefuseReplica(ctx); err != nil {
 		return err
 	}
-	lease, err := h.Vault.Acquire(ctx, vault.LeaseOptions{Purpose: purpose, Host: h.Host.Host(), TTL: h.LeaseTTL})
+	lease, err := h.Vault.Acquire(ctx, vault.LeaseOptions{Purpose: purpose, Host: h.Host.Host(), TTL: h.LeaseTTL, Wait: h.LeaseWait})
 	if err != nil {
 		return err
 	}

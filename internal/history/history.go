@@ -48,6 +48,9 @@ type History struct {
 	// LeaseTTL is how long a lease lives without a sign of its holder; 0: the
 	// vault's default.
 	LeaseTTL time.Duration
+	// LeaseWait is how long Exclusive waits for another writer that is alive; 0:
+	// not longer than it takes to see that it is.
+	LeaseWait time.Duration
 }
 
 func (h *History) keys() []age.Identity {

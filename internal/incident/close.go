@@ -32,7 +32,7 @@ func Close(ctx context.Context, h *history.History, o CloseOptions) (*Totals, er
 		o.Now = time.Now
 	}
 	var totals *Totals
-	err := h.Exclusive(ctx, "incident "+o.Name, func(ctx context.Context) error {
+	alone := func(ctx context.Context) error {
 		change, err := h.Begin(ctx, vault.CommitDecision)
 		if err != nil {
 			return err
@@ -43,7 +43,8 @@ func Close(ctx context.Context, h *history.History, o CloseOptions) (*Totals, er
 		}
 		_, err = change.Commit(ctx, o.Now())
 		return err
-	})
+	}
+	err := hold(ctx, h, o.Name, "close", func(ctx context.Context) error { return h.Exclusive(ctx, "incident "+o.Name, alone) })
 	if err != nil {
 		return totals, fmt.Errorf("close incident: %w", err)
 	}
@@ -86,7 +87,7 @@ func giveUp(ctx context.Context, tx *catalog.Tx, o CloseOptions) error {
 			return err
 		}
 		for _, c := range batch {
-			c.State, c.Reason = catalog.ClaimLost, fmt.Sprintf("given up by %s when the incident was closed; it was owed: %s", o.By, c.Reason)
+			c.State, c.SettledAt, c.Reason = catalog.ClaimLost, o.Now(), fmt.Sprintf("given up by %s when the incident was closed; it was owed: %s", o.By, c.Reason)
 			if err := tx.Put(c); err != nil {
 				return err
 			}

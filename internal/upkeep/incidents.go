@@ -118,6 +118,9 @@ func forgetClaimsIn(ctx context.Context, tx *catalog.Tx, i catalog.Incident, use
 			break
 		}
 	}
+	if err := tx.Delete(catalog.Gate{Incident: i.Name, User: user}); err != nil {
+		return fmt.Errorf("incident %q: %w", i.Name, err)
+	}
 	i.Problems = slices.DeleteFunc(i.Problems, func(line string) bool { return mentions(line, user) })
 	if i.Claims == claims && len(i.Problems) == problems {
 		return nil
