@@ -76,6 +76,9 @@ func (c *comparison) message(r *reading, m mailstore.Message) error {
 	c.sums.listed++
 	claim := catalog.Claim{User: r.box.User, Folder: r.box.Name, UIDValidity: r.box.UIDValidity, UID: uint32(m.UID), SHA1: m.SHA1,
 		Size: max(m.Size, m.Promised, 0), Flags: m.Flags, InternalDate: m.InternalDate}
+	if m.SHA1.IsZero() { // what is found again is known by its name then
+		claim.Name = m.Key
+	}
 	var rec *catalog.Record
 	var was standing
 	if at, ok := r.known.byKey[m.Key]; ok {
