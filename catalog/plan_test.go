@@ -60,6 +60,10 @@ func TestPlans(t *testing.T) {
 	must(t, err)
 	_, _, err = c.BySHA1(chunk.SHA1{1}, 5)
 	must(t, err)
+	for record := range int64(2) {
+		_, _, err = c.Wanted(testID("m1"), record)
+		must(t, err)
+	}
 	for _, ref := range []chunk.Ref{message(testID("m1")), data("none")} {
 		_, err := c.HasChunk(ref)
 		must(t, err)

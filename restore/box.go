@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"salvor/catalog"
 	"salvor/chunk"
 	"salvor/internal/mailstore"
 )
@@ -20,13 +19,7 @@ type box struct {
 	validity uint32           // UIDVALIDITY under which the original UIDs are meant
 	there    tally            // what it holds and no record has been set against
 	copies   map[chunk.ID]int // the same, of what a Comparer was asked for
-	added    []addition
-}
-
-// An addition is what is counted for one message.
-type addition struct {
-	bytes        int64
-	maybeDeleted bool
+	added    receipts
 }
 
 // makeEmpty makes the folders of a restore of whole folders, before any
@@ -41,7 +34,7 @@ func (r *run) makeEmpty(ctx context.Context) error {
 		if m.Excluded != "" || !r.choice.existed(m) {
 			continue
 		}
-		if _, err := r.box(ctx, name); err != nil {
+		if _, err := r.box(ctx, name, m.UIDValidity); err != nil {
 			return err
 		}
 	}
@@ -49,13 +42,17 @@ func (r *run) makeEmpty(ctx context.Context) error {
 }
 
 // box gives the folder of the destination for one of the source, made and
-// counted when it is met for the first time.
-func (r *run) box(ctx context.Context, folder string) (*box, error) {
+// counted when it is met for the first time, for messages with UIDs under this
+// UIDVALIDITY.
+func (r *run) box(ctx context.Context, folder string, validity uint32) (*box, error) {
 	name := r.target(folder)
 	if b := r.boxes[name]; b != nil {
 		return b, nil
 	}
 	m := r.mailbox(folder, name)
+	if r.choice.boxes[folder] == nil {
+		m.UIDValidity = validity // of a wish, for a folder that the catalog does not know
+	}
 	b := &box{name: name, validity: m.UIDValidity}
 	if err := r.open(ctx, b, m); err != nil {
 		return nil, err
@@ -121,7 +118,7 @@ func (r *run) open(ctx context.Context, b *box, m Mailbox) error {
 
 // present sets a record against a copy that the folder holds already, if there
 // is one left.
-func (r *run) present(ctx context.Context, b *box, e *catalog.Entry) (bool, error) {
+func (r *run) present(ctx context.Context, b *box, e *item) (bool, error) {
 	if r.comparer == nil {
 		return b.there.take(e.Content), nil
 	}

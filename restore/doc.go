@@ -35,6 +35,16 @@
 // its user deleted it) belongs to a restore of what is there, and is counted as
 // Report.MaybeDeleted. What only moved is restored where it is now.
 //
+// # What a caller wishes for
+//
+// With Options.Choose the caller lists the messages instead of a query: a Wish is
+// a content, of whomever, and where it belongs. Options.Settled is told what
+// became of each. What was added counts only when the account is closed; until
+// then about six bytes are kept of it. Accounts are not closed in between: some
+// destinations put a folder into its place as a whole, and a second beginning
+// would cost the original UIDs. What a kill leaves untold is found as Present by
+// the next restore.
+//
 // Invariants:
 //
 //   - Additive: nothing at the destination is overwritten, changed or removed.
@@ -44,8 +54,8 @@
 //   - A message that is damaged or missing in the vault fails alone and by
 //     name. An error of the destination ends that user's restore only.
 //   - Memory is bounded whatever the number of messages: a window of entries, a
-//     budget of bytes over all users, and 36 bytes for each message that a
-//     folder of the destination already holds.
+//     budget of bytes over all users, 36 bytes for each message that a folder of
+//     the destination already holds, and six for each that is added to it.
 //   - The engine syncs nothing; Account.Close makes everything durable at once
 //     and is called also after an error or when the context has ended.
 package restore

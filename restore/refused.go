@@ -54,7 +54,7 @@ type aside struct {
 // refused names a message that the destination will not take, and puts it
 // aside where there is a place for that.
 func (r *run) refused(ctx context.Context, j *job, d Delivery, why *Refusal) error {
-	e := j.entry
+	e := j.item
 	p := &Problem{User: r.name, Folder: e.Folder, UID: e.UID, Key: e.Key, Content: e.Content, Err: why}
 	r.progress(e)
 	if r.Refused == nil {
@@ -62,7 +62,7 @@ func (r *run) refused(ctx context.Context, j *job, d Delivery, why *Refusal) err
 		r.report.Refused++
 		p.Err = fmt.Errorf("%w; it stays in the backup (salvor show --raw gives it, restore --refused eml:DIR puts such messages aside)", why)
 		r.problem(p)
-		return nil
+		return r.decided(ctx, e, RefusedThere, why)
 	}
 	if err := r.putAside(ctx, j.box, d); err != nil {
 		return r.destination(ctx, j.box.name, fmt.Errorf("%s, for what was refused: %w", r.RefusedTo, err))
@@ -70,7 +70,7 @@ func (r *run) refused(ctx context.Context, j *job, d Delivery, why *Refusal) err
 	r.report.PutAside++
 	p.Err = fmt.Errorf("%w; put into %s instead", why, r.RefusedTo)
 	r.problem(p)
-	return nil
+	return r.decided(ctx, e, PutAside, p.Err)
 }
 
 func (r *run) putAside(ctx context.Context, b *box, d Delivery) error {

@@ -65,6 +65,17 @@ type Options struct {
 	// Query.Folders stands for itself and, when it ends in "/*", also for all
 	// folders below it.
 	Query catalog.Query
+	// Choose lists the messages of a user that are wanted, in the order in which
+	// they are to be restored, and takes the place of Query: the folders that the
+	// catalog knows as live are made as for a whole user. Users need not be in the
+	// catalog then. It runs beside the restore, for several users at once.
+	Choose func(ctx context.Context, user string, yield func(*Wish) error) error
+	// Settled is told what became of each wish, one call at a time, and an error
+	// that it returns ends the user's restore. Wishes that fail, are refused or
+	// there already are told at once, those that were added only when the user's
+	// account is closed, folder by folder, for only then they last. Wishes that an
+	// error left undone are not told of. Not called in a dry run.
+	Settled func(ctx context.Context, user string, s Settlement) error
 	// Into puts all folders below this one, INBOX included; "" restores each
 	// into itself.
 	Into string
@@ -211,6 +222,7 @@ type engine struct {
 	done   sync.WaitGroup
 
 	problems sync.Mutex // one call of Options.Problem at a time
+	settling sync.Mutex // one call of Options.Settled at a time
 }
 
 // window is how many messages of a user are under way at most: enough to have
@@ -249,7 +261,7 @@ func (e *engine) close() {
 // expect tells the meter, as soon as it is known, how many messages there are.
 // That of a narrower selection is known only when it is done.
 func (e *engine) expect(ctx context.Context, users []string) {
-	if e.Meter == nil || !whole(e.Query) || len(e.Query.Folders) > 0 || !e.Query.AsOf.IsZero() {
+	if e.Meter == nil || e.Choose != nil || !whole(e.Query) || len(e.Query.Folders) > 0 || !e.Query.AsOf.IsZero() {
 		return
 	}
 	e.done.Go(func() {
@@ -270,7 +282,7 @@ func (e *engine) expect(ctx context.Context, users []string) {
 // A job is one message to be rebuilt by a worker.
 type job struct {
 	ctx    context.Context
-	entry  *catalog.Entry
+	item   *item
 	box    *box
 	weight int64 // what it takes of the budget
 	body   *body
@@ -282,7 +294,7 @@ func (e *engine) work() {
 	b := builder{catalog: e.Catalog, chunks: e.Chunks}
 	for j := range e.jobs {
 		if j.err = j.ctx.Err(); j.err == nil {
-			j.body, j.err = b.message(j.ctx, j.entry)
+			j.body, j.err = b.message(j.ctx, j.item.Entry)
 		}
 		close(j.ready)
 	}

@@ -72,7 +72,8 @@ func (r *run) close(ctx context.Context, err error) error {
 	if e := r.aside.close(ctx); e != nil {
 		err = errors.Join(err, &DestinationError{User: r.name, Err: fmt.Errorf("%s: %w", r.RefusedTo, e)})
 	}
-	if e := r.account.Close(ctx); e != nil {
+	cause := r.account.Close(ctx)
+	if e := cause; e != nil {
 		r.uncount()
 		if !errors.Is(err, e) {
 			e = &DestinationError{User: r.name, Err: e}
@@ -90,7 +91,7 @@ func (r *run) close(ctx context.Context, err error) error {
 			}
 		}
 	}
-	return err
+	return errors.Join(err, r.settleAdded(ctx, cause))
 }
 
 func (r *run) transfer(ctx context.Context) error {
@@ -125,30 +126,38 @@ func (r *run) transfer(ctx context.Context) error {
 	return r.conclude()
 }
 
-// stream lists what was selected, in the order of the packs.
-func (r *run) stream(ctx context.Context) (<-chan *catalog.Entry, <-chan error) {
-	entries, listing := make(chan *catalog.Entry, window), make(chan error, 1)
+// stream lists what was selected, in the order of the packs, or what was wished
+// for.
+func (r *run) stream(ctx context.Context) (<-chan *item, <-chan error) {
+	items, listing := make(chan *item, window), make(chan error, 1)
+	send := func(i *item) error {
+		select {
+		case items <- i:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	go func() {
-		defer close(entries)
+		defer close(items)
+		if r.Choose != nil {
+			listing <- r.wishes(ctx, send)
+			return
+		}
 		listing <- r.choice.list(ctx, r.Catalog, func(e *catalog.Entry) error {
-			select {
-			case entries <- e:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return send(&item{Entry: e, maybe: undecided(e)})
 		})
 	}()
-	return entries, listing
+	return items, listing
 }
 
 // take decides about one entry and has it rebuilt if it is needed.
-func (r *run) take(ctx context.Context, e *catalog.Entry) error {
+func (r *run) take(ctx context.Context, e *item) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r.choice.met(e)
-	b, err := r.box(ctx, e.Folder)
+	r.choice.met(e.Entry)
+	b, err := r.box(ctx, e.Folder, e.UIDValidity)
 	if err != nil {
 		return err
 	}
@@ -159,18 +168,19 @@ func (r *run) take(ctx context.Context, e *catalog.Entry) error {
 	case there:
 		r.report.Skipped++
 		r.progress(e)
+		return r.decided(ctx, e, Present, nil)
 	case r.DryRun:
-		r.count(b, e)
+		r.count(b, e, 0)
 	default:
 		return r.dispatch(ctx, b, e)
 	}
 	return nil
 }
 
-func (r *run) dispatch(ctx context.Context, b *box, e *catalog.Entry) error {
+func (r *run) dispatch(ctx context.Context, b *box, e *item) error {
 	// The LF form and the stored bytes; sizes out of a catalog may be anything.
 	weight := min(e.Size, r.budget.size) + min(e.StoredSize, r.budget.size)
-	j := &job{ctx: ctx, entry: e, box: b, weight: weight, ready: make(chan struct{})}
+	j := &job{ctx: ctx, item: e, box: b, weight: weight, ready: make(chan struct{})}
 	if err := r.reserve(ctx, j.weight); err != nil {
 		return err
 	}
@@ -219,7 +229,7 @@ func (r *run) settle(ctx context.Context) error {
 }
 
 func (r *run) add(ctx context.Context, j *job) error {
-	e := j.entry
+	e := j.item
 	if r.Wait != nil {
 		if err := r.Wait(ctx, 1, e.StoredSize); err != nil {
 			return err
@@ -240,14 +250,15 @@ func (r *run) add(ctx context.Context, j *job) error {
 	if e.UIDValidity == j.box.validity {
 		d.UID = UID(e.UID)
 	}
-	_, err := r.account.Add(ctx, d)
+	uid, err := r.account.Add(ctx, d)
 	var refusal *Refusal
 	switch {
 	case err == nil:
-		r.count(j.box, e)
+		r.count(j.box, e, uid)
 	case errors.Is(err, mailstore.ErrPresent):
 		r.report.Skipped++
 		r.progress(e)
+		return r.decided(ctx, e, Present, nil)
 	case errors.As(err, &refusal):
 		return r.refused(ctx, j, d, refusal)
 	default:
@@ -256,9 +267,9 @@ func (r *run) add(ctx context.Context, j *job) error {
 	return nil
 }
 
-func (r *run) count(b *box, e *catalog.Entry) {
-	a := addition{e.StoredSize, undecided(e)}
-	b.added = append(b.added, a)
+func (r *run) count(b *box, e *item, uid UID) {
+	a := addition{bytes: e.StoredSize, maybeDeleted: e.maybe, tag: e.tag, uid: uid}
+	b.added.add(a)
 	r.report.add(b.name, 1, a)
 	r.progress(e)
 }
@@ -270,17 +281,21 @@ func (r *run) uncount() {
 		return
 	}
 	for name, n := range d.Dropped() {
-		if b := r.boxes[name]; b != nil {
-			kept := max(0, len(b.added)-n)
-			for _, a := range b.added[kept:] {
+		b := r.boxes[name]
+		if b == nil {
+			continue
+		}
+		kept := b.added.n - n
+		_ = b.added.each(func(a addition) error {
+			if kept--; kept < 0 {
 				r.report.add(name, -1, a)
 			}
-			b.added = b.added[:kept]
-		}
+			return nil
+		})
 	}
 }
 
-func (r *run) progress(e *catalog.Entry) {
+func (r *run) progress(e *item) {
 	if r.Meter != nil {
 		r.Meter.Add(1, e.StoredSize)
 	}
@@ -289,7 +304,7 @@ func (r *run) progress(e *catalog.Entry) {
 // failed counts a message that could not be rebuilt, or ends the restore where
 // the others would fare no better.
 func (r *run) failed(j *job) error {
-	e := j.entry
+	e := j.item
 	p := &Problem{User: r.name, Folder: e.Folder, UID: e.UID, Key: e.Key, Content: e.Content, Err: j.err}
 	switch {
 	case endless(j.err) && context.Cause(j.ctx) != nil:
@@ -300,6 +315,9 @@ func (r *run) failed(j *job) error {
 	r.report.Failed++
 	r.progress(e)
 	r.problem(p)
+	if err := r.decided(j.ctx, e, Failed, j.err); err != nil {
+		return err
+	}
 	if r.opened || !shut(j.err) {
 		return nil
 	}

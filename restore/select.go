@@ -26,14 +26,18 @@ type selection struct {
 
 // choose makes names and patterns of the query definite.
 func (r *run) choose(ctx context.Context) (*selection, error) {
-	s := &selection{query: r.Query, boxes: map[string]*catalog.Mailbox{}, unmet: map[uint32]bool{}}
+	query := r.Query
+	if r.Choose != nil {
+		query = catalog.Query{}
+	}
+	s := &selection{query: query, boxes: map[string]*catalog.Mailbox{}, unmet: map[uint32]bool{}}
 	s.query.User = r.name
 	// Few messages need no order, which costs a look at all of the user's.
 	if s.query.Order = catalog.ByLocation; len(s.query.UIDs) > 0 {
 		s.query.Order = catalog.ByFolder
 	}
 	_, found, err := r.Catalog.User(r.name)
-	if err == nil && !found {
+	if err == nil && !found && r.Choose == nil {
 		err = ErrNoUser
 	}
 	if err != nil {
