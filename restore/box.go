@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"salvor/catalog"
 	"salvor/chunk"
 	"salvor/internal/mailstore"
 )
@@ -34,7 +35,10 @@ func (r *run) makeEmpty(ctx context.Context) error {
 		if m.Excluded != "" || !r.choice.existed(m) {
 			continue
 		}
-		if _, err := r.box(ctx, name, m.UIDValidity); err != nil {
+		if r.Folder != nil && r.Choose != nil && !r.Folder(r.name, &Mailbox{User: r.name, Name: name}) {
+			continue
+		}
+		if _, err := r.box(ctx, &item{Entry: &catalog.Entry{Folder: name, UIDValidity: m.UIDValidity}}); err != nil {
 			return err
 		}
 	}
@@ -42,16 +46,22 @@ func (r *run) makeEmpty(ctx context.Context) error {
 }
 
 // box gives the folder of the destination for one of the source, made and
-// counted when it is met for the first time, for messages with UIDs under this
-// UIDVALIDITY.
-func (r *run) box(ctx context.Context, folder string, validity uint32) (*box, error) {
+// counted when it is met for the first time, with e in it.
+func (r *run) box(ctx context.Context, e *item) (*box, error) {
+	folder := e.Folder
 	name := r.target(folder)
 	if b := r.boxes[name]; b != nil {
 		return b, nil
 	}
 	m := r.mailbox(folder, name)
-	if r.choice.boxes[folder] == nil {
-		m.UIDValidity = validity // of a wish, for a folder that the catalog does not know
+	if r.choice.boxes[folder] == nil { // of a wish, for a folder that the catalog does not know
+		if was := r.choice.rows[e.Mailbox]; was != nil {
+			m = r.described(was, name) // by this name
+		}
+		m.UIDValidity = e.UIDValidity
+	}
+	if r.Folder != nil && r.Choose != nil {
+		r.Folder(r.name, &m)
 	}
 	b := &box{name: name, validity: m.UIDValidity}
 	if err := r.open(ctx, b, m); err != nil {
@@ -71,8 +81,14 @@ func (r *run) target(folder string) string {
 
 // mailbox describes a folder as it is to be made under name.
 func (r *run) mailbox(folder, name string) Mailbox {
+	return r.described(r.choice.boxes[folder], name)
+}
+
+// described gives a folder of the catalog's as it is to be made under name; m is
+// nil where the catalog knows nothing of it.
+func (r *run) described(m *catalog.Mailbox, name string) Mailbox {
 	box := Mailbox{User: r.name, Name: name}
-	if m := r.choice.boxes[folder]; m != nil {
+	if m != nil {
 		box.UIDValidity, box.UIDNext, box.Subscribed = m.UIDValidity, m.UIDNext, m.Subscribed
 		box.ObjectID, box.SpecialUse = m.ObjectID, m.SpecialUse
 		box.HighestModSeq, box.ACL, box.Quota = m.HighestModSeq, m.ACL, m.Quota

@@ -70,6 +70,11 @@ type Options struct {
 	// catalog knows as live are made as for a whole user. Users need not be in the
 	// catalog then. It runs beside the restore, for several users at once.
 	Choose func(ctx context.Context, user string, yield func(*Wish) error) error
+	// Folder is asked with Choose about each folder of the catalog that would be
+	// made and each that is met on the way: what it is to be like. It may change
+	// the folder, whose Name it is asked for; false: do not make it unless a wish
+	// needs it. nil: as the catalog has it.
+	Folder func(user string, box *Mailbox) bool
 	// Settled is told what became of each wish, one call at a time, and an error
 	// that it returns ends the user's restore. Wishes that fail, are refused or
 	// there already are told at once, those that were added only when the user's

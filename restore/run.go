@@ -157,7 +157,7 @@ func (r *run) take(ctx context.Context, e *item) error {
 		return err
 	}
 	r.choice.met(e.Entry)
-	b, err := r.box(ctx, e.Folder, e.UIDValidity)
+	b, err := r.box(ctx, e)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,9 @@ type selection struct {
 	// boxes holds for each folder name the mailbox whose properties count: one
 	// that existed at the time asked for, else the last one of that name.
 	boxes map[string]*catalog.Mailbox
-	order []string        // names of boxes, INBOX first, else as the catalog lists them
-	unmet map[uint32]bool // UIDs asked for and not met yet
+	rows  map[int64]*catalog.Mailbox // all of them, by id
+	order []string                   // names of boxes, INBOX first, else as the catalog lists them
+	unmet map[uint32]bool            // UIDs asked for and not met yet
 }
 
 // choose makes names and patterns of the query definite.
@@ -30,7 +31,7 @@ func (r *run) choose(ctx context.Context) (*selection, error) {
 	if r.Choose != nil {
 		query = catalog.Query{}
 	}
-	s := &selection{query: query, boxes: map[string]*catalog.Mailbox{}, unmet: map[uint32]bool{}}
+	s := &selection{query: query, boxes: map[string]*catalog.Mailbox{}, rows: map[int64]*catalog.Mailbox{}, unmet: map[uint32]bool{}}
 	s.query.User = r.name
 	// Few messages need no order, which costs a look at all of the user's.
 	if s.query.Order = catalog.ByLocation; len(s.query.UIDs) > 0 {
@@ -70,6 +71,7 @@ func (r *run) choose(ctx context.Context) (*selection, error) {
 // consider takes one mailbox of the user. Two may have the same name, when one
 // was deleted and made again.
 func (s *selection) consider(m *catalog.Mailbox) error {
+	s.rows[m.ID] = m
 	old := s.boxes[m.Name]
 	if old == nil {
 		s.order = append(s.order, m.Name)

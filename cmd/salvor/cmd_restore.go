@@ -33,7 +33,8 @@ Give USER, or --all, or --users-file.`,
 		UsageText: "salvor restore alice --to maildir:/tmp/alice\n" +
 			"salvor restore alice --folder INBOX --deleted-since yesterday --to maildir:/home/alice/Maildir --into RESTORED\n" +
 			"salvor restore --all --to maildir:/srv/new/%u/Maildir --pace 500msg/s\n" +
-			"salvor restore --all --to imaps://admin@new.example.org --refused eml:/root/refused",
+			"salvor restore --all --to imaps://admin@new.example.org --refused eml:/root/refused\n" +
+			"salvor restore --all --to imaps://admin@new.example.org --incident server3",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "put the mail into `STORE`"},
 			&cli.StringSliceFlag{Name: "folder", Usage: "only this `FOLDER`; 'Work/*' takes what lies below too"},
@@ -45,6 +46,7 @@ Give USER, or --all, or --users-file.`,
 			&cli.StringFlag{Name: "users-file", Usage: "restore the users that `FILE` names, one a line"},
 			&cli.BoolFlag{Name: "offline", Usage: "Dovecot is stopped: put the indexes of a Maildir aside, to keep UIDs there too"},
 			&cli.StringFlag{Name: "refused", Usage: "put what the destination refuses into `STORE`, as in eml:/root/refused"},
+			&cli.StringFlag{Name: "incident", Usage: "bring back what the ledger of incident `NAME` says, and note there what came back"},
 			&cli.StringFlag{Name: "pace", Usage: "write at most at `RATE`, as in 200msg/s,20MB/s"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be restored, and write nothing"},
 		},
@@ -66,33 +68,19 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	if named != 1 {
 		return usagef("give one of: a USER, --all, --users-file FILE")
 	}
+	if c.String("incident") != "" {
+		return a.restoreIncident(ctx, c, o)
+	}
 	s, err := a.openReader(ctx)
 	if err != nil {
 		return err
 	}
-	reader, err := a.mustRead(s)
+	end, err := a.restoreTo(c, s, &o)
 	if err != nil {
 		return err
 	}
-	o.Catalog, o.Chunks = s.catalog, s.history().Chunks(reader)
+	defer end()
 	user := c.Args().First()
-	to := a.storeOptions(user, nil)
-	to.Offline = c.Bool("offline")
-	if to.Offline && !strings.HasPrefix(o.To, "maildir:") {
-		return usagef("--offline is for maildir: only: other stores have no indexes of a server that could be put aside")
-	}
-	if o.Destination, err = stores.OpenDestination(o.To, to); err != nil {
-		return storeError(err)
-	}
-	if closer, ok := o.Destination.(io.Closer); ok {
-		defer closer.Close() // accounts, which hold what was written, are closed by the restore
-	}
-	if o.RefusedTo != "" {
-		if o.Refused, err = stores.OpenDestination(o.RefusedTo, a.storeOptions(user, nil)); err != nil {
-			return storeError(err)
-		}
-	}
-	o.Announce = func(line string) { a.warn("salvor: %s", line) }
 	if named == 1 && user != "" {
 		err = a.restoreUser(ctx, user, o)
 	} else {
@@ -104,15 +92,52 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	return s.outdated()
 }
 
+// restoreTo opens what a restore reads from and writes to; end lets go of it.
+func (a *app) restoreTo(c *cli.Context, s *session, o *restore.Options) (end func(), err error) {
+	reader, err := a.mustRead(s)
+	if err != nil {
+		return nil, err
+	}
+	o.Catalog, o.Chunks = s.catalog, s.history().Chunks(reader)
+	user := c.Args().First()
+	to := a.storeOptions(user, nil)
+	to.Offline = c.Bool("offline")
+	if to.Offline && !strings.HasPrefix(o.To, "maildir:") {
+		return nil, usagef("--offline is for maildir: only: other stores have no indexes of a server that could be put aside")
+	}
+	if o.Destination, err = stores.OpenDestination(o.To, to); err != nil {
+		return nil, storeError(err)
+	}
+	if o.RefusedTo != "" {
+		if o.Refused, err = stores.OpenDestination(o.RefusedTo, a.storeOptions(user, nil)); err != nil {
+			return nil, storeError(err)
+		}
+	}
+	o.Announce = func(line string) { a.warn("salvor: %s", line) }
+	return func() {
+		if closer, ok := o.Destination.(io.Closer); ok {
+			closer.Close() // accounts, which hold what was written, are closed by the restore
+		}
+	}, nil
+}
+
+// severalInto refuses a store in which the mail of several users would be mixed.
+func severalInto(users int, to string) error {
+	if users < 2 || manyUsers(to) {
+		return nil
+	}
+	err := usagef("%s is one user's store: the mail of %d users would be mixed in it", to, users)
+	err.hint = "put %u where the users' names belong, as in maildir:/srv/new/%u/Maildir"
+	return err
+}
+
 // restoreUsersOf restores the users of --all or --users-file.
 func (a *app) restoreUsersOf(ctx context.Context, c *cli.Context, s *session, o restore.Options) error {
 	users, err := a.restoreUsers(ctx, c, s)
 	if err != nil {
 		return err
 	}
-	if len(users) > 1 && !manyUsers(o.To) {
-		err := usagef("%s is one user's store: the mail of %d users would be mixed in it", o.To, len(users))
-		err.hint = "put %u where the users' names belong, as in maildir:/srv/new/%u/Maildir"
+	if err := severalInto(len(users), o.To); err != nil {
 		return err
 	}
 	return a.restoreMany(ctx, users, o)

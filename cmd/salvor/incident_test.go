@@ -118,6 +118,51 @@ func loseCyrus(t *testing.T, o cyrus.Options) {
 	must(t, os.RemoveAll(s.Dir)) // what survived is gone as well; the vault has the ledger
 	w.run("catalog", "rebuild")
 	checkLedger(t, w)
+	bringBack(t, w, rng)
+}
+
+// bringBack restores what the vault holds, killed on the way, and looks at what
+// came back.
+func bringBack(t *testing.T, w *world, rng *rand.Rand) {
+	t.Helper()
+	args := []string{"restore", "--all", "--incident", "fire", "--to", "maildir:" + w.path("new") + "/%u"}
+	begun := time.Now()
+	w.run(append(args, "--dry-run")...)
+	took := 2 * time.Since(begun)
+	checkLedger(t, w)
+	kills := 0
+	for range 6 {
+		if w.killed(time.Duration(rng.Int64N(int64(took))), args...) {
+			kills++
+		}
+	}
+	t.Logf("killed %d restores", kills)
+	w.run(args...)
+	shown := oneObject(t, []byte(w.run("incident", "show", "fire", "--json")))
+	for key, want := range map[string]float64{"held": 0, "uncertain": 0, "restored": 13, "restored_maybe_deleted": 1, "owed": 3, "total": 17, "deleted": 4} {
+		if shown[key] != want {
+			t.Errorf("after the restore %s is %v, want %v", key, shown[key], want)
+		}
+	}
+	if out := w.run(args...); !strings.Contains(out, "restored                      13") {
+		t.Errorf("once more: %s", out)
+	}
+	count := 0
+	must(t, filepath.WalkDir(w.path("new"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && slices.Contains([]string{"cur", "new"}, filepath.Base(filepath.Dir(path))) {
+			count++
+		}
+		return err
+	}))
+	if count != 14 {
+		t.Errorf("%d messages are back, want 14", count)
+	}
+	if _, err := os.Stat(w.path("new", "alice", ".Old")); err == nil {
+		t.Error("a folder is back that its user had renamed")
+	}
+	if _, err := os.Stat(w.path("new", "alice", ".Renamed", "cur")); err != nil {
+		t.Error(err)
+	}
 }
 
 // loseMessages removes what Cyrus calls by UIDs.

@@ -256,6 +256,11 @@ func (e *Edit) Put(c *catalog.Claim) error {
 	return e.tx.Put(*c)
 }
 
+// Claim reads a claim as it is in the change; ok is false when there is none.
+func (e *Edit) Claim(id int64) (c catalog.Claim, ok bool, err error) {
+	return e.tx.Claim(e.incident.Name, id)
+}
+
 // Gate writes how far a user may come in.
 func (e *Edit) Gate(g catalog.Gate) error {
 	g.Incident = e.incident.Name

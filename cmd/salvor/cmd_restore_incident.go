@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/catalog"
+	"salvor/internal/incident"
+	"salvor/internal/incident/recall"
+	"salvor/internal/mailstore"
+	"salvor/restore"
+)
+
+// restoreIncident brings back what an incident's ledger says is held or
+// uncertain, and notes there what came back.
+func (a *app) restoreIncident(ctx context.Context, c *cli.Context, o restore.Options) error {
+	for _, flag := range []string{"folder", "uid", "as-of", "deleted-since", "into"} {
+		if c.IsSet(flag) {
+			return usagef("--%s does not go with --incident: the ledger says which messages come back, and where", flag)
+		}
+	}
+	s, err := a.openUnless(ctx, o.DryRun)
+	if err != nil {
+		return err
+	}
+	end, err := a.restoreTo(c, s, &o)
+	if err != nil {
+		return err
+	}
+	defer end()
+	act := incident.ActOptions{Name: c.String("incident"), Purpose: "restore", Now: a.now, DryRun: o.DryRun}
+	err = incident.Act(ctx, s.history(), act, func(ctx context.Context, l *incident.Ledger) error {
+		return a.recall(ctx, c, l, o)
+	})
+	if err != nil {
+		return incidentHint(err)
+	}
+	if a.json || o.DryRun {
+		return nil
+	}
+	totals, err := incident.Count(ctx, s.catalog, act.Name)
+	if err != nil {
+		return incidentHint(err)
+	}
+	return a.printTotals(totals)
+}
+
+// recall restores with the ledger in hand.
+func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o restore.Options) (err error) {
+	r := recall.New(l, o.To)
+	users, strangers, err := a.recallUsers(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	for _, u := range strangers {
+		a.warn("salvor: user %q has no message in the ledger of incident %s", u, l.Incident.Name)
+	}
+	if len(strangers) > 0 {
+		defer func() {
+			if err == nil {
+				err = incompletef("%s of those named have no message in the ledger", counted(len(strangers), "user"))
+			}
+		}()
+	}
+	if err := severalInto(len(users), o.To); err != nil {
+		return err
+	}
+	if len(users) == 0 {
+		a.say("Nothing of these users is waiting in the vault: all of it is back.")
+		return nil
+	}
+	o.Choose = func(ctx context.Context, user string, yield func(*restore.Wish) error) error {
+		return r.List(ctx, user, func(c *catalog.Claim) error { return yield(wishOf(c)) })
+	}
+	o.Folder = r.Folder
+	o.Settled = func(ctx context.Context, user string, s restore.Settlement) error {
+		switch s.Outcome {
+		case restore.Added, restore.Present:
+			return r.Back(ctx, s.Tag, mailstore.UID(s.UID))
+		}
+		return r.NotBack(ctx, s.Tag, s.Err.Error())
+	}
+	err = a.restoreMany(ctx, users, o)
+	if o.DryRun {
+		return err
+	}
+	if ctx.Err() == nil {
+		return errors.Join(err, r.Flush(ctx))
+	}
+	// What is back is to stand in the ledger soon; what does not get there in time
+	// is found at the destination by the next restore.
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer stop()
+	return errors.Join(err, r.Flush(last))
+}
+
+// lastWords is how long an interrupted restore may take to write the ledger.
+const lastWords = 10 * time.Second
+
+// recallUsers are those of the command line of whom something is to be brought
+// back, and those who are not in the ledger.
+func (a *app) recallUsers(ctx context.Context, c *cli.Context, r *recall.Recall) (users, strangers []string, err error) {
+	waiting, others, err := r.Users(ctx)
+	if err != nil || c.Bool("all") {
+		return waiting, nil, err
+	}
+	named := []string{c.Args().First()}
+	if path := c.String("users-file"); path != "" {
+		if named, err = readUsers(path); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, u := range named {
+		if _, found := slices.BinarySearch(waiting, u); found {
+			users = append(users, u)
+		} else if _, found := slices.BinarySearch(others, u); !found {
+			strangers = append(strangers, u)
+		}
+	}
+	return users, strangers, nil
+}
+
+func wishOf(c *catalog.Claim) *restore.Wish {
+	return &restore.Wish{Content: c.Content, Folder: c.Folder, Record: c.Record, Flags: c.Flags, InternalDate: c.InternalDate,
+		UID: restore.UID(c.UID), UIDValidity: c.UIDValidity, MaybeDeleted: c.State == catalog.ClaimUncertain, Tag: c.ID}
+}
