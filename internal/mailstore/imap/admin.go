@@ -167,11 +167,31 @@ func (a *admin) send(ctx context.Context, verb string, write func(io.Writer) err
 	if err != nil {
 		return err
 	}
+	return sendOn(ctx, c, verb, write)
+}
+
+// sendOn does so over a connection.
+func sendOn(ctx context.Context, c *wire.Conn, verb string, write func(io.Writer) error) error {
 	p, err := c.StartWritten(ctx, wire.NewCommand(verb), write)
 	if err == nil {
 		_, err = p.Wait(ctx)
 	}
 	return err
+}
+
+// place gives Cyrus' own name of a folder, and its partition.
+func (a *admin) place(ctx context.Context, folder string) (internal, partition string, err error) {
+	internal = a.internal(folder)
+	if _, ok := a.infos[internal]; !ok {
+		if err := a.refresh(ctx); err != nil {
+			return "", "", err
+		}
+	}
+	info, ok := a.infos[internal]
+	if !ok || !isPartition(info.Partition) {
+		return "", "", fmt.Errorf("the server does not tell where %q is", internal)
+	}
+	return internal, info.Partition, nil
 }
 
 // createInbox makes the user.

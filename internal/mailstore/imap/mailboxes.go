@@ -29,20 +29,32 @@ var errNoInbox = errors.New("the server has no INBOX of this user; is the name r
 func (s *Source) Mailboxes(ctx context.Context, user mailstore.User, yield func(mailstore.Mailbox) error) error {
 	var boxes []*found
 	var problems []*mailstore.Problem
-	err := s.with(user.Name, func(one *session) error {
-		return one.lister.do(ctx, func(c *wire.Conn) (err error) {
-			boxes, problems, err = one.list(ctx, c)
-			return err
-		})
+	err := s.with(user.Name, func(one *session) (err error) {
+		boxes, problems, err = one.all(ctx)
+		return err
 	})
 	if err != nil {
 		return problem(ctx, user.Name, "", err)
 	}
+	return give(user.Name, boxes, problems, yield)
+}
+
+// all lists the user's mailboxes, through hang-ups.
+func (one *session) all(ctx context.Context) (boxes []*found, problems []*mailstore.Problem, err error) {
+	err = one.lister.do(ctx, func(c *wire.Conn) (err error) {
+		boxes, problems, err = one.list(ctx, c)
+		return err
+	})
+	return boxes, problems, err
+}
+
+// give yields the mailboxes that are to be read.
+func give(user string, boxes []*found, problems []*mailstore.Problem, yield func(mailstore.Mailbox) error) error {
 	if len(boxes) == 0 {
-		return &mailstore.Problem{User: user.Name, Err: errNoInbox}
+		return &mailstore.Problem{User: user, Err: errNoInbox}
 	}
 	if boxes[0].box.Name != folder.Inbox {
-		problems = append(problems, &mailstore.Problem{User: user.Name, Err: errNoInbox})
+		problems = append(problems, &mailstore.Problem{User: user, Err: errNoInbox})
 	}
 	for _, b := range boxes {
 		if b.gone {

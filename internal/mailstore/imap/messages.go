@@ -69,7 +69,7 @@ const maxBreaks = 60
 func (l *listing) run(ctx context.Context) error {
 	var all wire.Set
 	var sel *wire.Selected
-	link := &l.one.lister
+	link := l.one.lister
 	err := link.do(ctx, func(c *wire.Conn) (err error) {
 		if err = l.prepare(ctx, c); err != nil {
 			return err
@@ -270,12 +270,7 @@ func (l *listing) take(f *wire.Fetched, set wire.Set, got map[uint32]mailstore.M
 	if f.UID == 0 || !set.Contains(f.UID) {
 		return nil
 	}
-	flags, hasFlags := f.Flags()
-	for i, flag := range flags { // they are kept side by side in one line
-		flags[i] = strings.ReplaceAll(folder.Clean(flag), " ", `\x20`)
-	}
-	slices.Sort(flags)
-	flags = slices.Compact(flags)
+	flags, hasFlags := flagsOf(f)
 	if old, ok := got[f.UID]; ok && hasFlags {
 		old.Flags, old.ModSeq = flags, max(old.ModSeq, f.ModSeq())
 		got[f.UID] = old
@@ -297,6 +292,17 @@ func (l *listing) take(f *wire.Fetched, set wire.Set, got map[uint32]mailstore.M
 	l.identify(&m, f.Items[l.identity])
 	got[f.UID] = m
 	return nil
+}
+
+// flagsOf gives the flags of an answer, sorted. They are kept side by side in one
+// line; ok is false when the answer holds none.
+func flagsOf(f *wire.Fetched) (flags []string, ok bool) {
+	flags, ok = f.Flags()
+	for i, flag := range flags {
+		flags[i] = strings.ReplaceAll(folder.Clean(flag), " ", `\x20`)
+	}
+	slices.Sort(flags)
+	return slices.Compact(flags), ok
 }
 
 // identify sets what names the content.

@@ -54,23 +54,12 @@ func (a *account) refused(ctx context.Context, p *parcel, r *wire.Refused) (mail
 // replicate appends a message over the replication verbs, which take any bytes
 // and ask for no quota.
 func (a *account) replicate(ctx context.Context, p *parcel) error {
-	name := a.admin.internal(p.b.name)
-	if _, ok := a.admin.infos[name]; !ok {
-		if err := a.admin.refresh(ctx); err != nil {
-			return err
-		}
-	}
-	info, ok := a.admin.infos[name]
-	if !ok || !isPartition(info.Partition) {
-		return fmt.Errorf("the server does not tell where %q is", name)
-	}
-	_, sum, size := chunk.WireSums(p.wire)
-	date, _ := clampDate(p.d.InternalDate, firstDate)
-	record := cyrussync.Record{UID: 1, Flags: append(p.system[:len(p.system):len(p.system)], p.keywords...), Date: uint32(date.Unix()), Size: uint32(size), GUID: sum}
-	err := a.admin.send(ctx, "SYNCAPPLY", func(w io.Writer) error {
-		_, err := w.Write(append(cyrussync.AppendFile([]byte(cyrussync.MessagesHead), info.Partition, sum, p.wire), cyrussync.MessagesEnd...))
+	name, partition, err := a.admin.place(ctx, p.b.name)
+	if err != nil {
 		return err
-	})
+	}
+	record := p.record()
+	err = a.admin.send(ctx, "SYNCAPPLY", p.asFile(partition))
 	restore := func() error {
 		return a.admin.send(ctx, "SYNCRESTORE", func(w io.Writer) error {
 			return cyrussync.WriteRestore(w, name, record, time.Now().Unix())
@@ -98,6 +87,26 @@ func (a *account) replicate(ctx context.Context, p *parcel) error {
 		p.arrived(0)
 	}
 	return err
+}
+
+// record is the message's record for the replication verbs.
+func (p *parcel) record() cyrussync.Record {
+	_, sum, size := chunk.WireSums(p.wire)
+	date := p.d.InternalDate
+	if date.IsZero() {
+		date = time.Now()
+	}
+	date, _ = clampDate(date, firstDate)
+	return cyrussync.Record{UID: 1, Flags: append(p.system[:len(p.system):len(p.system)], p.keywords...), Date: uint32(date.Unix()), Size: uint32(size), GUID: sum}
+}
+
+// asFile writes the message as SYNCAPPLY takes it.
+func (p *parcel) asFile(partition string) func(io.Writer) error {
+	_, sum, _ := chunk.WireSums(p.wire)
+	return func(w io.Writer) error {
+		_, err := w.Write(append(cyrussync.AppendFile([]byte(cyrussync.MessagesHead), partition, sum, p.wire), cyrussync.MessagesEnd...))
+		return err
+	}
 }
 
 // isPartition tells whether a name can be one of a Cyrus partition.

@@ -23,7 +23,7 @@ type session struct {
 	retired bool // to be closed by the last of them; under the source's mu
 
 	mu      sync.Mutex // held by whoever lists
-	lister  link
+	lister  *link
 	names   atomic.Pointer[names]
 	fetcher *fetcher
 }
@@ -41,7 +41,7 @@ func (s *Source) use(user string) (one *session, done func()) {
 		one = s.sessions[i]
 		s.sessions = slices.Delete(s.sessions, i, i+1)
 	} else {
-		one = &session{s: s, user: user, lister: link{s: s, user: user}}
+		one = &session{s: s, user: user, lister: &link{s: s, user: user}}
 		one.fetcher = &fetcher{s: s, one: one, link: link{s: s, user: user}}
 	}
 	s.sessions = append(s.sessions, one)

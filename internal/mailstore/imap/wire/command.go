@@ -27,6 +27,7 @@ type Command struct {
 	parts   []piece
 	secrets []string
 	more    bool // another follows at once: it need not be on its way before
+	asked   bool // see Asked; the sender's
 }
 
 // A piece of a command is text, a literal, or an answer to a "+".

@@ -24,6 +24,9 @@ type FetchQuery struct {
 	ChangedSince uint64
 	// MaxLiteral bounds each body, in bytes; 0 means 1 MiB.
 	MaxLiteral int64
+	// MaxText bounds what an answer holds outside of literals, in bytes; 0 means
+	// 1 MiB.
+	MaxText int64
 	// MaxAnswers bounds the answers, as those about flags that nobody asked for;
 	// 0 means 1048576.
 	MaxAnswers int64
@@ -42,7 +45,7 @@ func (c *Conn) Fetch(ctx context.Context, q FetchQuery) (*Pending, error) {
 	if q.ChangedSince > 0 {
 		cmd.Raw(" (CHANGEDSINCE " + utoa(q.ChangedSince) + ")")
 	}
-	cmd.MaxLiteral, cmd.MaxAnswers = q.MaxLiteral, q.MaxAnswers
+	cmd.MaxText, cmd.MaxLiteral, cmd.MaxAnswers = q.MaxText, q.MaxLiteral, q.MaxAnswers
 	cmd.Handle = func(r *Response) (bool, error) {
 		if (r.Name == "OK" || r.Name == "NO") && q.Say != nil {
 			q.Say(r.Text())
@@ -115,11 +118,17 @@ func (f *Fetched) InternalDate() (time.Time, error) {
 // Search finds UIDs by criteria, as in "ALL": by ESEARCH, whose answers are
 // short, where the server has it.
 func (c *Conn) Search(ctx context.Context, criteria string) (Set, error) {
+	return c.SearchFor(ctx, func(cmd *Command) { cmd.Raw(" " + criteria) })
+}
+
+// SearchFor does the same for criteria that add writes, each after a blank: they
+// may hold strings.
+func (c *Conn) SearchFor(ctx context.Context, add func(*Command)) (Set, error) {
 	cmd := NewCommand("UID SEARCH")
 	if caps := c.Caps(); caps.Has("ESEARCH") || caps.Has("IMAP4REV2") {
 		cmd.Raw(" RETURN (ALL)")
 	}
-	cmd.Raw(" " + criteria)
+	add(cmd)
 	cmd.MaxText = 64 << 20
 	var found []Range
 	cmd.Handle = func(r *Response) (bool, error) {

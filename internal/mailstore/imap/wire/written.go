@@ -26,11 +26,16 @@ func (c *Command) AskedLiteral(body []byte, eight bool) *Command {
 	}
 	c.Raw(" " + mark + "{" + utoa(uint64(len(body))) + "}")
 	return c.onChallenge(func(string) string {
+		c.asked = true
 		var b strings.Builder
 		b.Write(body)
 		return b.String()
 	})
 }
+
+// Asked tells, of a command with an AskedLiteral that has ended, whether the server
+// has asked for the literal. If not, it has nothing of it.
+func (c *Command) Asked() bool { return c.asked }
 
 // StartWritten sends a command whose arguments write writes as they go over the
 // wire, after a blank. They may hold literals that nobody asks for: it is meant
