@@ -14,6 +14,10 @@ var ErrNoAccount = errors.New("the server has no such account")
 // ErrNoMailbox says that an account has no such mailbox.
 var ErrNoMailbox = errors.New("the account has no such mailbox")
 
+// ErrRenumbered says that a mailbox has another UIDVALIDITY than it is said to
+// have: its UIDs are those of other messages.
+var ErrRenumbered = errors.New("the mailbox was made anew, its UIDs are those of other messages now")
+
 // ErrUnanswered says that an Append was sent and that its answer did not come:
 // the message may be there or not.
 var ErrUnanswered = errors.New("the connection ended before the server said whether it took the message")
@@ -83,8 +87,9 @@ func (d *Dangling) Error() string { return d.Why }
 type Remover interface {
 	// Remove takes messages out so that clients hear of it: \Deleted, then UID
 	// EXPUNGE of just these. Nothing happens when the mailbox's UIDVALIDITY is not
-	// validity. UIDs that are not there are passed over. On return without an
-	// error none of them is there any more.
+	// validity: ErrRenumbered. UIDs that are not there are passed over. On return
+	// without an error none of them is there any more; after any other error some
+	// may be gone, and a repetition completes it.
 	Remove(ctx context.Context, mailbox string, validity uint32, uids []UID) error
 }
 
@@ -98,7 +103,7 @@ type Poster interface {
 	// Append sends a message once; Delivery.UID is not looked at. The UID is 0
 	// where the server does not tell it. *Refusal: the server said no, and the
 	// message is surely not there. ErrUnanswered: nobody knows. With any other
-	// error it was surely not sent.
+	// error it is surely not there, and what is wrong is not the message.
 	Append(ctx context.Context, d Delivery) (UID, error)
 	// Find looks for messages of a mailbox: all with UID >= From that have the
 	// size of one of the forms (Sought.Forms), or the Message-ID.

@@ -180,6 +180,27 @@ func createIMAP(url string, o Options) (mailstore.Destination, error) {
 	return d, nil
 }
 
+// OpenServer opens a running mail server, whose accounts are looked into and
+// changed as their users' clients do it.
+func OpenServer(url string, o Options) (mailstore.Server, error) {
+	scheme, _, err := split(url)
+	if err != nil {
+		return nil, err
+	}
+	if scheme != "imap" && scheme != "imaps" {
+		return nil, &urlError{url, "name the running server, as in imaps://ADMIN@HOST", fmt.Errorf("%s: is no running mail server", scheme)}
+	}
+	io, err := imapOptions(url, o)
+	if err != nil {
+		return nil, imapError(url, err)
+	}
+	s, err := imap.Connect(io)
+	if err != nil {
+		return nil, fmt.Errorf("mail store %q: %w", shown(url), err)
+	}
+	return s, nil
+}
+
 // imapError shows the URL only where it holds no secret.
 func imapError(url string, err error) error {
 	if errors.Is(err, errSecret) || errors.Is(err, errNoURL) {

@@ -56,7 +56,8 @@ func TestNoSecretsInErrors(t *testing.T) {
 	} {
 		_, err := OpenSource(url, Options{Password: func() ([]byte, error) { return []byte("x"), nil }})
 		_, toErr := OpenDestination(url, Options{Password: func() ([]byte, error) { return []byte("x"), nil }})
-		for _, err := range []error{err, toErr} {
+		_, serverErr := OpenServer(url, Options{Password: func() ([]byte, error) { return []byte("x"), nil }})
+		for _, err := range []error{err, toErr, serverErr} {
 			if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: %v", url, err)
 			}
@@ -67,6 +68,19 @@ func TestNoSecretsInErrors(t *testing.T) {
 	} {
 		if got := shown(url); got != want {
 			t.Errorf("%s is shown as %q, want %q", url, got, want)
+		}
+	}
+}
+
+// Only a running server has accounts as their users see them.
+func TestOpenServerRefuses(t *testing.T) {
+	for url, want := range map[string]string{
+		"": "no scheme", "maildir:/x": "no running mail server (name the running server, as in imaps://", "cyrus:/etc/imapd.conf": "no running mail server",
+		"imaps:": "path is missing", "imaps://h": "nobody to log in as", "imap://a@h?tls=x": "unknown tls",
+	} {
+		s, err := OpenServer(url, Options{})
+		if s != nil || !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("OpenServer(%q) = %v, want one line with %q", url, err, want)
 		}
 	}
 }
