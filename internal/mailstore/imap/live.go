@@ -25,6 +25,7 @@ var (
 	_ mailstore.Server  = (*Server)(nil)
 	_ mailstore.Live    = (*live)(nil)
 	_ mailstore.Remover = (*live)(nil)
+	_ mailstore.Poster  = (*live)(nil)
 	_ mailstore.Noter   = (*live)(nil)
 )
 
