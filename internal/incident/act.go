@@ -186,7 +186,7 @@ func (l *Ledger) Change(ctx context.Context, fn func(*Edit) error) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-l.turn }()
-	err := l.h.Exclusive(ctx, "incident "+l.o.Name, func(ctx context.Context) error {
+	err := l.h.Exclusive(ctx, history.Brief+"incident "+l.o.Name, func(ctx context.Context) error {
 		change, err := l.h.Begin(ctx, vault.CommitDecision)
 		if err != nil {
 			return err

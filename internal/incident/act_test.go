@@ -108,3 +108,47 @@ func TestActAlone(t *testing.T) {
 		t.Errorf("unknown: %v", err)
 	}
 }
+
+// A ledger that is written again and again keeps no other writer from the vault,
+// and waits for one.
+func TestActLetsOthersWrite(t *testing.T) {
+	w, s := serve(t)
+	s.deliver("ann", "INBOX", body(1))
+	w.Backup()
+	open(t, w, options(w, s.snapshot()))
+	other := *w.H
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	done := make(chan error, 1)
+	go func() {
+		for range 3 {
+			err := other.Exclusive(ctx, "backup", func(context.Context) error {
+				time.Sleep(300 * time.Millisecond)
+				return nil
+			})
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	n := 0
+	err := incident.Act(ctx, w.H, incident.ActOptions{Name: "fire", Purpose: "test"}, func(ctx context.Context, l *incident.Ledger) error {
+		for ; ; n++ {
+			select {
+			case err := <-done:
+				return err
+			default:
+			}
+			if err := l.Put(ctx, catalog.Claim{User: "zoe", Folder: "INBOX", State: catalog.ClaimOwed}); err != nil {
+				return err
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	if err != nil {
+		t.Fatalf("after %d notes: %v", n, err)
+	}
+	t.Logf("%d notes meanwhile", n)
+}

@@ -23,6 +23,10 @@ const (
 	lastNumber = 1 << 40
 )
 
+// firstLook is after how long a lease that is held is looked at again; later
+// looks take longer and longer, up to an eighth of the TTL.
+const firstLook = 100 * time.Millisecond
+
 // LeaseOptions says which lease is wanted and how patiently.
 type LeaseOptions struct {
 	Name    string        // of the series; "": "writer"
@@ -107,6 +111,7 @@ func (l *Lease) ours(ctx context.Context, n uint64) bool {
 func (l *Lease) take(ctx context.Context, wait time.Duration) error {
 	begin := time.Now()
 	w := watch{}
+	pause := firstLook
 	for {
 		n, free, err := l.look(ctx, &w)
 		if err != nil {
@@ -126,7 +131,8 @@ func (l *Lease) take(ctx context.Context, wait time.Duration) error {
 			return &LockedError{Holder: w.holder}
 		}
 		select {
-		case <-time.After(l.ttl / 8):
+		case <-time.After(min(pause, l.ttl/8)):
+			pause *= 2
 		case <-ctx.Done():
 			return ctx.Err()
 		}

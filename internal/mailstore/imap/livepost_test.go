@@ -150,7 +150,7 @@ func TestFindMessageID(t *testing.T) {
 			c.Append("INBOX", withID("Message-ID:\r\n <folded@x>\r\nX: y"), when) // 2
 			c.Append("INBOX", withID(`Message-ID: <"quoted \\ one"@x>`), when)    // 3
 			c.Append("INBOX", withID("Message-ID: <one@x> (with a comment)"), when)
-			c.Append("INBOX", withID("Message-ID: bare"), when)     // 5
+			c.Append("INBOX", withID("Message-ID: bare"), when)   // 5
 			c.Append("INBOX", withID("Message-ID: bare-1"), when) // 6
 			c.Append("INBOX", withID("References: <one@x>"), when)
 			c.Append("INBOX", withID("Message-ID: <ONE@x>"), when)
