@@ -1,24 +1,16 @@
 package incident
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"salvor/internal/mailstore"
-)
-
-// Limits of what is believed of an imapd.conf, as the adapter has them.
-const (
-	maxConfig   = 1 << 20
-	maxIncludes = 16
+	"salvor/internal/mailstore/cyrus"
 )
 
 // cyrusConf is the file of a copy that names its directories.
@@ -28,13 +20,11 @@ const cyrusConf = "imapd.conf"
 // configuration directory and partitions, without the messages. open opens a
 // Cyrus by the path of such a file.
 func Cyrus(url, file string, open func(file string) (mailstore.Source, error)) (*Index, error) {
-	s := settings{}
-	if err := s.read(file, map[string]bool{}); err != nil {
+	read, err := cyrus.ReadSettings(file)
+	if err != nil {
 		return nil, fmt.Errorf("read the configuration of Cyrus: %w", err)
 	}
-	if s["configdirectory"] == "" {
-		return nil, fmt.Errorf("%s has no configdirectory", file)
-	}
+	s := settings(read)
 	return &Index{
 		URL:   url,
 		Trees: s.trees(),
@@ -51,48 +41,6 @@ func Cyrus(url, file string, open func(file string) (mailstore.Source, error)) (
 
 // settings are those of imapd.conf, by name in lower case.
 type settings map[string]string
-
-// read reads an imapd.conf (Cyrus, lib/libconfig.c, config_read_file).
-func (s settings) read(file string, seen map[string]bool) error {
-	if seen[file] || len(seen) >= maxIncludes {
-		return fmt.Errorf("%s is included twice, or too many files are", file)
-	}
-	seen[file] = true
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := s.parse(f, func(file string) error { return s.read(file, seen) }); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return nil
-}
-
-func (s settings) parse(r io.Reader, include func(file string) error) error {
-	in := bufio.NewScanner(io.LimitReader(r, maxConfig))
-	in.Buffer(nil, maxConfig)
-	for in.Scan() {
-		line := in.Text()
-		for strings.HasSuffix(line, `\`) && in.Scan() {
-			line = line[:len(line)-1] + in.Text()
-		}
-		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-			continue
-		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok {
-			return errors.New("a line is not of the form NAME: VALUE")
-		}
-		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
-		if name != "@include" {
-			s[name] = value
-		} else if err := include(value); err != nil {
-			return err
-		}
-	}
-	return in.Err()
-}
 
 // placed tells whether an option names a directory of mail or metadata.
 func placed(option string) bool {

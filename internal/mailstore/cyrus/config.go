@@ -1,21 +1,13 @@
 package cyrus
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-)
-
-// Limits of what is believed of a configuration.
-const (
-	maxConfig   = 1 << 20 // bytes of one file
-	maxIncludes = 16
 )
 
 // A config is what imapd.conf says, as far as it tells where things are.
@@ -60,16 +52,14 @@ type place struct {
 	err    error
 }
 
-// readConfig reads imapd.conf (Cyrus, lib/libconfig.c, config_read_file).
+// readConfig reads imapd.conf.
 func readConfig(file string) (*config, error) {
-	c := &config{file: file, settings: map[string]string{}, partitions: map[string]*partition{}}
-	if err := c.read(file, map[string]bool{}); err != nil {
+	settings, err := ReadSettings(file)
+	if err != nil {
 		return nil, err
 	}
+	c := &config{file: file, settings: settings, partitions: map[string]*partition{}}
 	c.dir = c.settings["configdirectory"]
-	if c.dir == "" {
-		return nil, fmt.Errorf("%s has no configdirectory", file)
-	}
 	c.hashPool, c.fullHash = c.on("hashimapspool", false), c.on("fulldirhash", false)
 	c.dots = !c.on("unixhierarchysep", true)
 	c.defaultDomain, c.deletedPrefix = c.settings["defaultdomain"], "DELETED"
@@ -92,46 +82,6 @@ func (c *config) on(name string, otherwise bool) bool {
 		return true
 	}
 	return false
-}
-
-func (c *config) read(file string, seen map[string]bool) error {
-	if seen[file] || len(seen) >= maxIncludes {
-		return fmt.Errorf("%s is included twice, or too many files are", file)
-	}
-	seen[file] = true
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	in := bufio.NewScanner(io.LimitReader(f, maxConfig))
-	in.Buffer(nil, maxConfig)
-	for n := 1; in.Scan(); n++ {
-		line := in.Text()
-		for strings.HasSuffix(line, `\`) && in.Scan() {
-			line, n = line[:len(line)-1]+in.Text(), n+1
-		}
-		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
-			continue
-		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok {
-			return fmt.Errorf("%s: line %d is not of the form NAME: VALUE", file, n)
-		}
-		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
-		if name == "@include" {
-			err = c.read(value, seen)
-		} else {
-			c.settings[name] = value
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("read %s: %w", file, err)
-	}
-	return nil
 }
 
 // findPartitions sorts out which directory holds what (Cyrus, imap/mboxname.c,
