@@ -139,6 +139,10 @@ type Message struct {
 	// index still names as removed; zero for all others. Such a message is no
 	// part of the mailbox any more. Its content may or may not be there.
 	Expunged time.Time
+	// MessageID and Envelope, as IMAP writes it (RFC 9051, section 7.5.2), are set
+	// where the store's own index tells them without opening the message, and was
+	// asked to.
+	MessageID, Envelope string
 }
 
 // A Problem is one thing that could not be read. It is reported by name and

@@ -31,6 +31,7 @@ type partition struct {
 	name                   string
 	data, archive          *place // archive nil: none
 	header, index, expunge *place
+	cache                  string // a directory; only Options.Envelopes asks for it
 }
 
 // places are all directories of the partition, each once.
@@ -117,7 +118,7 @@ func (c *config) findPartitions() {
 		}
 		c.partitions[name] = &partition{
 			name: name, data: named(option), archive: named("archivepartition-" + name),
-			header: meta("header"), index: meta("index"), expunge: meta("expunge"),
+			header: meta("header"), index: meta("index"), expunge: meta("expunge"), cache: meta("cache").path,
 		}
 	}
 }

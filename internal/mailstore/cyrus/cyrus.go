@@ -37,11 +37,16 @@ import (
 type Options struct {
 	// ConfigFile is its imapd.conf.
 	ConfigFile string
+	// Envelopes has messages told with Message-ID and envelope, as far as
+	// cyrus.cache knows them. Reading it costs as much again as reading the index,
+	// several times over.
+	Envelopes bool
 }
 
 // A Source reads a Cyrus. It may be used by several goroutines.
 type Source struct {
-	c *config
+	c         *config
+	envelopes bool
 
 	mu   sync.Mutex
 	list *list
@@ -65,7 +70,7 @@ func Open(o Options) (*Source, error) {
 	if err := c.open(); err != nil {
 		return nil, err
 	}
-	return &Source{c: c}, nil
+	return &Source{c: c, envelopes: o.Envelopes}, nil
 }
 
 // Close closes the partitions.

@@ -16,6 +16,7 @@ import (
 
 	"salvor/chunk"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/cyrus/cache"
 	"salvor/internal/mailstore/cyrus/header"
 	"salvor/internal/mailstore/cyrus/index"
 )
@@ -51,6 +52,7 @@ func (s *Source) Messages(ctx context.Context, box mailstore.Mailbox, yield func
 	if l.files != nil {
 		defer l.files.close()
 	}
+	defer l.openCache()()
 	if err := l.list(l.file, true); err != nil {
 		return err
 	}
@@ -84,6 +86,7 @@ type lister struct {
 
 	part     *partition
 	files    *messageFiles // nil: files are not looked for
+	cache    *cache.Reader // nil: envelopes are not looked for, or not there
 	file     *index.File
 	validity uint32
 	meta     *header.Header // nil: the user flags' names are unknown
@@ -222,8 +225,12 @@ func (l *lister) list(f *index.File, rising bool) error {
 		m := l.message(&r, f.HasGUID())
 		if !rising || r.System&(index.Expunged|index.Unlinked) != 0 {
 			m.Expunged = expungedAt(&r)
-		} else if l.files != nil {
-			l.files.mark(&m, r.System&index.Archived != 0)
+		} else {
+			if l.files != nil {
+				l.files.mark(&m, r.System&index.Archived != 0)
+			}
+			e := l.cache.Envelope(&r, f.Header.Version12())
+			m.MessageID, m.Envelope = e.MessageID, e.Text
 		}
 		if err := l.yield(m); err != nil {
 			return err
