@@ -122,6 +122,28 @@ func (t *Template) Variable() bool { return len(t.elems) > 0 }
 // Fixed is the part of the path before the first element with a variable.
 func (t *Template) Fixed() string { return t.fixed }
 
+// Moved is the template of a copy: what it finds below Fixed, below dir.
+func (t *Template) Moved(dir string) *Template {
+	parts := strings.Split(t.raw, "/")
+	variable := parts[len(parts)-len(t.elems):]
+	return &Template{raw: filepath.Join(append([]string{strings.ReplaceAll(dir, "%", "%%")}, variable...)...), fixed: dir, elems: t.elems}
+}
+
+// Leads tells whether a path below Fixed leads to a user's place, or is one, or
+// is inside of one. Paths have slashes; "." is Fixed itself.
+func (t *Template) Leads(path string) (leads, inside bool) {
+	if path == "." {
+		return true, false
+	}
+	names := strings.Split(path, "/")
+	for i, e := range t.elems[:min(len(t.elems), len(names))] {
+		if e.pattern == nil && names[i] != e.literal() || e.pattern != nil && !e.pattern.MatchString(names[i]) {
+			return false, false
+		}
+	}
+	return true, len(names) > len(t.elems)
+}
+
 // String gives the template back, made absolute.
 func (t *Template) String() string { return t.raw }
 

@@ -172,3 +172,34 @@ func TestLinks(t *testing.T) {
 		t.Errorf("root is %s", r.Name())
 	}
 }
+
+// A copy's template finds in the copy what the original found where it was.
+func TestMoved(t *testing.T) {
+	dir := t.TempDir()
+	mkdirs(t, dir, "mail/example.org/alice/Maildir", "copy%of/example.org/alice/Maildir")
+	at := parse(t, dir+"/mail/%d/%n/Maildir").Moved(dir + "/copy%of")
+	p, err := at.Find("alice@example.org")
+	if err != nil || p.Path != dir+"/copy%of/example.org/alice/Maildir" || !at.Variable() || at.Fixed() != dir+"/copy%of" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if again := parse(t, at.String()); again.String() != at.String() || again.Fixed() != at.Fixed() {
+		t.Errorf("%q becomes %q", at, again)
+	}
+	if one := parse(t, dir+"/mail/alice").Moved("/x"); one.Variable() || one.Fixed() != "/x" || one.String() != "/x" {
+		t.Errorf("%+v", one)
+	}
+}
+
+func TestLeads(t *testing.T) {
+	for path, want := range map[string][2]bool{
+		".": {true, false}, "example.org": {true, false}, "example.org/alice": {true, false}, "example.org/alice/Maildir": {true, false},
+		"example.org/alice/Maildir/.Work": {true, true}, "a@b": {}, "example.org/alice/other": {}, "example.org/alice/Maildir2/cur": {},
+	} {
+		if leads, inside := parse(t, "/mail/%d/%n/Maildir").Leads(path); leads != want[0] || inside != want[1] {
+			t.Errorf("%q: %v, %v", path, leads, inside)
+		}
+	}
+	if leads, inside := parse(t, "/mail/alice").Leads("anything/below"); !leads || !inside {
+		t.Error("without variables everything below is the user's")
+	}
+}
