@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +18,6 @@ import (
 
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/dovecot/index"
-	"salvor/internal/mailstore/folder"
 )
 
 // Messages lists a folder by UID. Of each message the metadata is read, not the
@@ -95,7 +93,7 @@ func (l *listing) indexed(ix *index.Index) error {
 			return err
 		}
 		r := &ix.Records[i]
-		m := mailstore.Message{UID: mailstore.UID(r.UID), Flags: flags(ix, r), Size: -1, Promised: -1}
+		m := mailstore.Message{UID: mailstore.UID(r.UID), Flags: ix.Names(r), Size: -1, Promised: -1}
 		if l.box.a.opt.Kind == Single {
 			l.single(&m)
 		} else {
@@ -256,24 +254,6 @@ func describe(m *mailstore.Message, e entry, f *os.File) {
 // compression is how many times longer than its file a compressed message is
 // believed to be before it was read.
 const compression = 64
-
-// flags gives a record's flags and keywords, sorted, each once.
-func flags(ix *index.Index, r *index.Record) []string {
-	var out []string
-	for _, f := range []struct {
-		bit  index.Flags
-		name string
-	}{{index.Answered, `\Answered`}, {index.Deleted, `\Deleted`}, {index.Draft, `\Draft`}, {index.Flagged, `\Flagged`}, {index.Seen, `\Seen`}} {
-		if r.Flags&f.bit != 0 {
-			out = append(out, f.name)
-		}
-	}
-	for _, k := range ix.KeywordsOf(r) {
-		out = append(out, folder.Clean(k))
-	}
-	sort.Strings(out)
-	return slices.Compact(out)
-}
 
 func compactSorted(ids []uint32) []uint32 {
 	slices.Sort(ids)

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"salvor/internal/mailstore/deliver"
+	"salvor/internal/mailstore/folder"
 )
 
 // ErrBroken says that an index cannot be used as it is.
@@ -369,3 +370,24 @@ func (ix *Index) decodeKeywords() error {
 }
 
 func align8(n int) int { return (n + 7) &^ 7 }
+
+// Names gives a record's system flags as IMAP writes them, and its keywords,
+// sorted.
+func (ix *Index) Names(r *Record) []string {
+	var out []string
+	for _, f := range systemFlags {
+		if r.Flags&f.bit != 0 {
+			out = append(out, f.name)
+		}
+	}
+	for _, k := range ix.KeywordsOf(r) {
+		out = append(out, folder.Clean(k))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+var systemFlags = []struct {
+	bit  Flags
+	name string
+}{{Answered, `\Answered`}, {Deleted, `\Deleted`}, {Draft, `\Draft`}, {Flagged, `\Flagged`}, {Seen, `\Seen`}}
