@@ -87,6 +87,10 @@ type Mailbox struct {
 	// Lost says why the mailbox's index is not to be trusted as evidence of
 	// deletions (for example "dovecot-uidlist is missing"); "" when it is.
 	Lost string
+	// Written is when the mailbox's index was last written, where that matters:
+	// zero unknown. A server that has run over a lost disk has dropped the
+	// messages out of its index by itself.
+	Written time.Time
 	// TellsRemovals: the store's index goes on naming what users have removed, for
 	// longer than from one night to the next (Message.Expunged). A message that is
 	// in it no more, and was never named so, went in another way.
@@ -139,6 +143,9 @@ type Message struct {
 	// index still names as removed; zero for all others. Such a message is no
 	// part of the mailbox any more. Its content may or may not be there.
 	Expunged time.Time
+	// Doubt says why the store's index does not tell for certain that the message
+	// was still there; "" where it does.
+	Doubt string
 	// MessageID and Envelope, as IMAP writes it (RFC 9051, section 7.5.2), are set
 	// where the store's own index tells them without opening the message, and was
 	// asked to.

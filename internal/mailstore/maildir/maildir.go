@@ -11,7 +11,8 @@
 // It is called by package stores, which parses store URLs; the engines see
 // only the interfaces of package mailstore. It does not read Dovecot's binary
 // indexes: what stands only there (MODSEQ, keywords beyond the 26th) is out of
-// its reach. Files that Dovecot keeps compressed are read as the mail in them
+// its reach. An Index is the other way round: it reads Dovecot's files alone,
+// when the messages are lost. Files that Dovecot keeps compressed are read as the mail in them
 // (package atrest).
 package maildir
 
@@ -184,7 +185,10 @@ type account struct {
 }
 
 func (a *account) Close() error {
-	err := a.root.Close()
+	var err error
+	if a.root != nil {
+		err = a.root.Close()
+	}
 	for _, r := range []*os.Root{a.control, a.index, a.inbox} {
 		if r != nil && r != a.root {
 			err = errors.Join(err, r.Close())

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A message's file name is BASE:2,FLAGS: the base stays, the flags change. As in
@@ -85,4 +86,15 @@ func compact(s []string) []string {
 		}
 	}
 	return out
+}
+
+// deliveredAt is the time with which a base name begins, the zero time for none:
+// that of the delivery, which an APPEND may have given another date.
+func deliveredAt(base string) time.Time {
+	seconds, _, _ := strings.Cut(base, ".")
+	n, err := strconv.ParseUint(seconds, 10, 33)
+	if err != nil || n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(n), 0).UTC()
 }

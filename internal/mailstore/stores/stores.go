@@ -34,6 +34,10 @@ type Options struct {
 	// Offline says of a destination that its mail server is stopped, or the users
 	// locked out: then a Maildir's indexes may be put aside to keep UIDs.
 	Offline bool
+	// Index says of a source that only what its server keeps of messages is read,
+	// whose files may be lost: a Maildir is listed by Dovecot's files alone, and a
+	// Cyrus tells Message-IDs and envelopes out of its caches.
+	Index bool
 	// Password gives the password for a mail server; nil: there is none.
 	Password func() ([]byte, error)
 }
@@ -92,7 +96,7 @@ func OpenSource(url string, o Options) (mailstore.Source, error) {
 	case "sdbox", "mdbox":
 		return openDbox(url, scheme, rest, o)
 	case "cyrus":
-		return openCyrus(url, rest)
+		return openCyrus(url, rest, o)
 	case "imap", "imaps":
 		return openIMAP(url, o)
 	case "eml":
@@ -148,8 +152,8 @@ func split(url string) (scheme, rest string, err error) {
 	return strings.ToLower(scheme), rest, nil
 }
 
-func openCyrus(url, rest string) (mailstore.Source, error) {
-	s, err := cyrus.Open(cyrus.Options{ConfigFile: rest})
+func openCyrus(url, rest string, o Options) (mailstore.Source, error) {
+	s, err := cyrus.Open(cyrus.Options{ConfigFile: rest, Envelopes: o.Index})
 	if err != nil {
 		return nil, &urlError{url, "name the server's imapd.conf, as in cyrus:/etc/imapd.conf", err}
 	}
@@ -212,13 +216,34 @@ func imapError(url string, err error) error {
 func openMaildir(url, rest string, o Options) (mailstore.Source, error) {
 	mo, err := maildirOptions(rest, o)
 	if err != nil {
-		return nil, &urlError{url, "as in maildir:/srv/mail/%d/%n/Maildir:LAYOUT=fs:UTF-8:INDEX=PATH:CONTROL=PATH", err}
+		return nil, &urlError{url, maildirHint, err}
+	}
+	if o.Index {
+		x, err := maildir.OpenIndex(mo)
+		if err != nil {
+			return nil, &urlError{url, "name the directories that survived, as in CONTROL=PATH:INDEX=PATH", err}
+		}
+		return x, nil
 	}
 	s, err := maildir.Open(mo)
 	if err != nil {
 		return nil, &urlError{url, "name the directory that holds cur, or use %u where users' names stand in the path", err}
 	}
 	return s, nil
+}
+
+const maildirHint = "as in maildir:/srv/mail/%d/%n/Maildir:LAYOUT=fs:UTF-8:INDEX=PATH:CONTROL=PATH"
+
+// MaildirOptions reads the URL of a Maildir; ok is false for those of other stores.
+func MaildirOptions(url string, o Options) (mo maildir.Options, ok bool, err error) {
+	scheme, rest, err := split(url)
+	if err != nil || scheme != "maildir" {
+		return mo, false, err
+	}
+	if mo, err = maildirOptions(rest, o); err != nil {
+		err = &urlError{url, maildirHint, err}
+	}
+	return mo, true, err
 }
 
 // OpenDestination opens a mail store for writing. It is made, when the first
