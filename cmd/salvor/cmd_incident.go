@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"salvor/internal/incident"
-	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/folder"
 	"salvor/internal/mailstore/stores"
 )
@@ -32,9 +31,10 @@ total. Counted apart: deleted (by its user, and known to be), junk.`,
 			{
 				Name: "open", ArgsUsage: "NAME", Usage: "copy what survived of the metadata, compare it with the backup, write the ledger",
 				Description: `STORE of --source is the lost mail store as the backup named it. STORE of --index
-is what survived of its metadata: cyrus:/path/imapd.conf, naming the directories
-as they are now (without the messages' files, if these are gone), or none. It is
-only read. Nobody must run reconstruct on it before.
+is what survived of its metadata, with the directories named as they are now:
+cyrus:/path/imapd.conf, or a Maildir with Dovecot's CONTROL= and INDEX=; the
+messages' files may be gone. Or none. It is only read. Nobody must have run
+reconstruct on it, nor a Dovecot over the empty Maildirs.
 
 The metadata is copied first, to a directory beside the catalog, private and with
 checksums; when that fails, nothing else happens. Run it again after an
@@ -42,7 +42,8 @@ interruption: it goes on with the copy that was made.
 
 Exit code 3: the incident is open, but something of the metadata could not be read.`,
 				UsageText: "salvor incident open server3 --source cyrus:/etc/imapd.conf --at '2006-10-26 18:30' --dry-run\n" +
-					"salvor incident open server3 --source cyrus:/etc/imapd.conf --index cyrus:/mnt/rescue/imapd.conf",
+					"salvor incident open server3 --source cyrus:/etc/imapd.conf --index cyrus:/mnt/rescue/imapd.conf\n" +
+					"salvor incident open server4 --index maildir:/srv/%u:CONTROL=/rescue/control/%u:INDEX=/rescue/index/%u",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "source", Usage: "the lost mail store `STORE`, as in the backup; else that of the configuration file"},
 					&cli.StringFlag{Name: "index", Usage: "`STORE` that the metadata is read from; none: nothing survived; else that of --source"},
@@ -148,7 +149,7 @@ func (a *app) survivingIndex(url string) (*incident.Index, error) {
 			return nil, storeError(err)
 		}
 	}
-	index, err := incident.IndexOf(url, func(url string) (mailstore.Source, error) { return stores.OpenSource(url, stores.Options{}) })
+	index, err := incident.IndexOf(url)
 	if err != nil {
 		return nil, &codeError{err: err, code: exitUsage}
 	}
@@ -165,7 +166,7 @@ func incidentHint(err error) error {
 		{incident.ErrUnknown, "`salvor incident list` names those that there are"},
 		{incident.ErrOwing, "`salvor incident list NAME --state owed` names them; --give-up counts them as lost"},
 		{incident.ErrOverlap, "`salvor incident list` names it; a loss of the same users belongs to the same incident"},
-		{incident.ErrIndex, "look at --source, --index and --at; if they are right, --accept-index takes it all the same"},
+		{incident.ErrIndex, "look at --source, --index and --at; if they are right, --accept-index takes it all the same; if nothing survived, --index none takes back what the backup has"},
 		{incident.ErrSource, "--source names the mail store just as the backup did (`salvor users --json` shows it), --at the time of the loss"},
 		{incident.ErrNothing, "look at the directories that it names; if nothing survived, --index none takes back what the backup has"},
 		{incident.ErrSums, "do not act on it: `salvor catalog rebuild`, and if that does not help, docs/runbook.md, \"Something is not authentic\""},

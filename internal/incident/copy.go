@@ -32,6 +32,9 @@ type Tree struct {
 	// Keep chooses files by their paths below Dir, Skip directories to leave out.
 	// nil is all, and none.
 	Keep, Skip func(path string) bool
+	// Link names directories of which it is a problem, as of files that are to be
+	// kept, that a symbolic link stands there: links are not followed. nil is none.
+	Link func(path string) bool
 	// Optional: nobody need be told that it is not there.
 	Optional bool
 }
@@ -182,6 +185,9 @@ func (c *copier) tree(t Tree) error {
 			if t.Skip != nil && t.Skip(name) {
 				return fs.SkipDir
 			}
+			return nil
+		case d.Type()&fs.ModeSymlink != 0 && t.Link != nil && t.Link(name):
+			c.problem(where, errors.New("it is a symbolic link"))
 			return nil
 		case t.Keep != nil && !t.Keep(name):
 			return nil

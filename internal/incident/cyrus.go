@@ -1,7 +1,6 @@
 package incident
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -16,10 +15,10 @@ import (
 // cyrusConf is the file of a copy that names its directories.
 const cyrusConf = "imapd.conf"
 
-// Cyrus is the index of a Cyrus server: what its imapd.conf names as
+// ofCyrus is the index of a Cyrus server: what its imapd.conf names as
 // configuration directory and partitions, without the messages. open opens a
 // Cyrus by the path of such a file.
-func Cyrus(url, file string, open func(file string) (mailstore.Source, error)) (*Index, error) {
+func ofCyrus(url, file string, open func(file string) (mailstore.Source, error)) (*Index, error) {
 	read, err := cyrus.ReadSettings(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration of Cyrus: %w", err)
@@ -123,20 +122,4 @@ func (s settings) moved(dir string) string {
 		fmt.Fprintf(&b, "%s: %s\n", option, value)
 	}
 	return b.String()
-}
-
-// errNoIndex says that a store cannot be used as an index.
-var errNoIndex = errors.New("it is not known how to read what survives of such a store")
-
-// IndexOf gives the index that a store's URL names; nil for "none". open opens a
-// store by its URL.
-func IndexOf(url string, open func(url string) (mailstore.Source, error)) (*Index, error) {
-	if url == "none" {
-		return nil, nil
-	}
-	file, ok := strings.CutPrefix(url, "cyrus:")
-	if !ok {
-		return nil, fmt.Errorf("index %q: %w (hint: cyrus:/path/of/imapd.conf is an index; with --index none everything in the backup is taken back, to be safe)", url, errNoIndex)
-	}
-	return Cyrus(url, file, func(file string) (mailstore.Source, error) { return open("cyrus:" + file) })
 }

@@ -111,15 +111,15 @@ func TestReadConfig(t *testing.T) {
 		"in a circle": {"@include: " + filepath.Join(dir, "in a circle") + "\n", "included twice"},
 		"not there":   {"@include: " + dir + "/none\n", "none"},
 	} {
-		index, err := Cyrus("cyrus:x", file(name, c.text), nil)
+		index, err := ofCyrus("cyrus:x", file(name, c.text), nil)
 		if c.words == "" && (err != nil || len(index.Trees) != 2 || !index.Apart) || c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
 			t.Errorf("%s: %+v, %v", name, index, err)
 		}
 	}
-	if index, err := IndexOf("none", nil); index != nil || err != nil {
+	if index, err := IndexOf("none"); index != nil || err != nil {
 		t.Errorf("%+v, %v", index, err)
 	}
-	if _, err := IndexOf("maildir:/x", nil); !errors.Is(err, errNoIndex) {
+	if _, err := IndexOf("mbox:/x"); !errors.Is(err, errNoIndex) {
 		t.Error(err)
 	}
 }

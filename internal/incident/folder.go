@@ -16,7 +16,8 @@ type reading struct {
 	pair
 	known *listing
 	seen  map[string]struct{} // keys that were listed
-	older bool                // the index is older than the backup
+	ctx   context.Context
+	older bool // the index is older than the backup
 }
 
 // folder compares a folder of the index with what the catalog has of it.
@@ -26,7 +27,7 @@ func (c *comparison) folder(ctx context.Context, p pair) error {
 		return err
 	}
 	c.report.Folders++
-	r := &reading{pair: p, known: known, seen: map[string]struct{}{}, older: older(p)}
+	r := &reading{pair: p, known: known, seen: map[string]struct{}{}, older: older(p), ctx: ctx}
 	c.doubt.folder(p)
 	err = c.src.Messages(ctx, p.box, func(m mailstore.Message) error { return c.message(r, m) })
 	damage, err := c.damage(err)
@@ -60,6 +61,8 @@ func (c *comparison) noProof(r *reading, damage string) string {
 		return fmt.Sprintf("the folder's UIDVALIDITY changed from %d to %d", r.row.UIDValidity, r.box.UIDValidity)
 	case r.older:
 		return "the folder's index is older than the backup"
+	case r.box.Written.After(c.o.At):
+		return "the folder's index was written after the loss, maybe by a server that did not find the messages' files any more"
 	case r.box.UIDNext == 0:
 		return "the folder's index does not say how far it goes"
 	}
@@ -75,7 +78,7 @@ func (c *comparison) message(r *reading, m mailstore.Message) error {
 	r.seen[m.Key] = struct{}{}
 	c.sums.listed++
 	claim := catalog.Claim{User: r.box.User, Folder: r.box.Name, UIDValidity: r.box.UIDValidity, UID: uint32(m.UID), SHA1: m.SHA1,
-		Size: max(m.Size, m.Promised, 0), Flags: m.Flags, InternalDate: m.InternalDate}
+		Size: max(m.Size, m.Promised, 0), Flags: m.Flags, InternalDate: m.InternalDate, MessageID: m.MessageID, Envelope: m.Envelope}
 	if m.SHA1.IsZero() { // what is found again is known by its name then
 		claim.Name = m.Key
 	}
@@ -92,6 +95,9 @@ func (c *comparison) message(r *reading, m mailstore.Message) error {
 			return err
 		}
 		claim.Record = rec.ID
+		if !rec.InternalDate.IsZero() { // it never changes, and an index may only guess it
+			claim.InternalDate = rec.InternalDate
+		}
 		if r.older || m.NoFlags {
 			claim.Flags = rec.Flags
 		}
@@ -121,7 +127,7 @@ func (c *comparison) judge(r *reading, m mailstore.Message, rec *catalog.Record,
 		return nil
 	}
 	c.doubt.message(m, c.o.At)
-	content, reason, err := c.find(r, m, rec)
+	content, reason, err := c.find(r, m, rec, claim)
 	if err != nil {
 		return err
 	}
@@ -130,13 +136,16 @@ func (c *comparison) judge(r *reading, m mailstore.Message, rec *catalog.Record,
 		return nil
 	}
 	claim.State, claim.Content, claim.MessageID = catalog.ClaimHeld, content.ID, content.MessageID
+	if m.Doubt != "" {
+		claim.State, claim.Reason = catalog.ClaimUncertain, m.Doubt
+	}
 	return nil
 }
 
 // find looks for what the index promises in the vault: the content of the same
 // message, of another one of the same user, of anybody's. Where there is none,
 // reason says why.
-func (c *comparison) find(r *reading, m mailstore.Message, rec *catalog.Record) (content *catalog.Content, reason string, err error) {
+func (c *comparison) find(r *reading, m mailstore.Message, rec *catalog.Record, claim *catalog.Claim) (content *catalog.Content, reason string, err error) {
 	reason = "it arrived after the last backup"
 	switch {
 	case r.why == folder.ReasonExcluded:
@@ -160,7 +169,12 @@ func (c *comparison) find(r *reading, m mailstore.Message, rec *catalog.Record) 
 		}
 	}
 	size := max(m.Size, m.Promised)
-	if m.SHA1.IsZero() || size < 0 {
+	switch {
+	case size < 0:
+		return nil, reason, nil
+	case m.SHA1.IsZero() && rec == nil && c.o.Index.KeysTravel:
+		return c.namesake(r, m, claim, reason)
+	case m.SHA1.IsZero():
 		return nil, reason, nil
 	}
 	twin, ok, err := c.tx.Twin(r.box.User, m.SHA1, size)

@@ -18,7 +18,8 @@
 //     removal, or a whole index that is not older than the backup and does not
 //     name it. In doubt it is uncertain, which is brought back.
 //
-// Memory is bounded by the largest single mailbox, not by the server.
+// Memory is bounded by the largest single mailbox, not by the server; of an
+// index without hashes by the largest user.
 package incident
 
 import (
@@ -96,6 +97,8 @@ type Index struct {
 	// Apart says that this index does not live and die with the messages' files:
 	// then a message that a whole one does not name was deleted.
 	Apart bool
+	// KeysTravel says that a message keeps its Key in another folder of its user.
+	KeysTravel bool
 }
 
 // Report is what Open found.

@@ -227,3 +227,47 @@ func TestDryRunKeepsNothing(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What an index names without being sure of it is taken back to be safe.
+func TestDoubted(t *testing.T) {
+	w, s := serve(t)
+	s.deliver("ann", "INBOX", body(1))
+	w.Backup()
+	s.deliver("ann", "INBOX", body(2))
+	lost := s.snapshot()
+	for i := range lost.box("ann", "INBOX").letters {
+		l := &lost.box("ann", "INBOX").letters[i]
+		l.Doubt, l.MessageID, l.InternalDate = "who knows", "<of the index>", l.InternalDate.Add(time.Hour)
+	}
+	open(t, w, options(w, lost))
+	wants(t, claimed(t, w, "ann", "INBOX", 1), catalog.ClaimUncertain, "who knows")
+	wants(t, claimed(t, w, "ann", "INBOX", 2), catalog.ClaimOwed, "arrived after")
+	if got := claimed(t, w, "ann", "INBOX", 1); got.InternalDate.Unix() != 1.7e9 || got.MessageID != "<1@x>" || got.Content.IsZero() {
+		t.Errorf("what the backup knows better: %+v", got)
+	}
+	if got := claimed(t, w, "ann", "INBOX", 2); got.MessageID != "<of the index>" || got.InternalDate.Unix() != 1.7e9+3600 {
+		t.Errorf("what only the index knows: %+v", got)
+	}
+}
+
+// An index that was written after the loss is no evidence of a deletion.
+func TestWrittenAfterTheLoss(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		w, s := serve(t)
+		s.deliver("ann", "INBOX", body(1))
+		s.deliver("ann", "INBOX", body(2))
+		w.Backup()
+		lost := s.snapshot()
+		box := lost.box("ann", "INBOX")
+		box.letters = box.letters[:1]
+		o := options(w, lost)
+		o.At = w.Now
+		want, reason := catalog.ClaimDeleted, "does not name it"
+		if box.Written = w.Now; later {
+			box.Written = w.Now.Add(time.Second)
+			want, reason = catalog.ClaimUncertain, "written after the loss"
+		}
+		open(t, w, o)
+		wants(t, claimed(t, w, "ann", "INBOX", 2), want, reason)
+	}
+}
