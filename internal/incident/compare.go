@@ -28,9 +28,8 @@ type comparison struct {
 
 	// sums: messages that the index lists, those of the catalog at the time of
 	// the loss, those that are both, and the claims made of them.
-	// keys are records of one user, see namesake.
-	keys  userKeys
 	sums  struct{ listed, known, both, claims int64 }
+	keys  userKeys // see namesake
 	doubt doubt
 }
 
