@@ -65,16 +65,24 @@ Exit code 3: the incident is open, but something of the metadata could not be re
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "user", Usage: "only messages of `USER`"},
 					&cli.StringFlag{Name: "state", Usage: "only messages in `STATE`; salvor incident --help explains them"},
+					&cli.BoolFlag{Name: "doubt", Usage: "only messages of which nobody can tell whether they arrived"},
 				},
 				Action: a.action(0, 1, a.incidentList),
 			},
+			a.incidentReportCommand(),
+			a.incidentGiveUpCommand(),
 			{
 				Name: "close", ArgsUsage: "NAME", Usage: "end an incident: deleted mail of its users expires again",
 				Description: `It is refused while messages are owed. --give-up counts them as lost, in the name
-of who says so. What is held stays in the backup, and can be restored as ever.`,
-				UsageText: "salvor incident close server3\nsalvor incident close server3 --give-up",
-				Flags:     []cli.Flag{&cli.BoolFlag{Name: "give-up", Usage: "count what is owed as lost"}},
-				Action:    a.action(1, 1, a.incidentClose),
+of who says so; salvor incident give-up does it user by user, and with what may have
+arrived. What is held or uncertain and was not brought back stays in the backup with
+--leave-held, and can be restored as ever.`,
+				UsageText: "salvor incident close server3\nsalvor incident close server3 --give-up --leave-held",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "give-up", Usage: "count what is owed as lost"},
+					&cli.BoolFlag{Name: "leave-held", Usage: "leave in the backup what was not brought back"},
+				},
+				Action: a.action(1, 1, a.incidentClose),
 			},
 		},
 	}
@@ -131,7 +139,8 @@ func (a *app) incidentClose(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	totals, err := incident.Close(ctx, s.history(), incident.CloseOptions{Name: c.Args().First(), By: operator(), GiveUp: c.Bool("give-up"), Now: a.now})
+	totals, err := incident.Close(ctx, s.history(), incident.CloseOptions{Name: c.Args().First(), By: operator(), GiveUp: c.Bool("give-up"),
+		LeaveHeld: c.Bool("leave-held"), Now: a.now})
 	if err != nil {
 		return incidentHint(err)
 	}
@@ -165,6 +174,9 @@ func incidentHint(err error) error {
 		{incident.ErrExists, "`salvor incident show NAME` says how it stands"},
 		{incident.ErrUnknown, "`salvor incident list` names those that there are"},
 		{incident.ErrOwing, "`salvor incident list NAME --state owed` names them; --give-up counts them as lost"},
+		{incident.ErrInDoubt, "`salvor incident list NAME --doubt` names them; `salvor incident give-up NAME --all --in-doubt` counts them as lost"},
+		{incident.ErrHeld, "restore them, or leave them in the backup with --leave-held"},
+		{incident.ErrNotOwed, "`salvor incident list NAME --state owed --json` gives users and ids; nothing was given up"},
 		{incident.ErrOverlap, "`salvor incident list` names it; a loss of the same users belongs to the same incident"},
 		{incident.ErrIndex, "look at --source, --index and --at; if they are right, --accept-index takes it all the same; if nothing survived, --index none takes back what the backup has"},
 		{incident.ErrSource, "--source names the mail store just as the backup did (`salvor users --json` shows it), --at the time of the loss"},

@@ -42,19 +42,21 @@ func (a *app) printTotals(t *incident.Totals) error {
 	return out.flush()
 }
 
-// incidentWords is an incident with its totals.
+// incidentWords is an incident with its totals. Marks and Gates are nil in a list.
 type incidentWords struct {
 	*incident.Totals
-	Source   string     `json:"source"`
-	Index    string     `json:"index"` // "": nothing survived
-	At       time.Time  `json:"at"`
-	OpenedAt time.Time  `json:"opened_at"`
-	OpenedBy string     `json:"opened_by"`
-	ClosedAt *time.Time `json:"closed_at"`
-	Run      uint64     `json:"run"` // the last backup by At
-	Kept     string     `json:"kept"`
-	KeptSum  string     `json:"kept_sha256"`
-	Problems []string   `json:"problems"`
+	*incident.ClaimMarks
+	Gates    *incident.GateCounts `json:"gates,omitempty"`
+	Source   string               `json:"source"`
+	Index    string               `json:"index"` // "": nothing survived
+	At       time.Time            `json:"at"`
+	OpenedAt time.Time            `json:"opened_at"`
+	OpenedBy string               `json:"opened_by"`
+	ClosedAt *time.Time           `json:"closed_at"`
+	Run      uint64               `json:"run"` // the last backup by At
+	Kept     string               `json:"kept"`
+	KeptSum  string               `json:"kept_sha256"`
+	Problems []string             `json:"problems"`
 }
 
 func wordsOfIncident(i *catalog.Incident, t *incident.Totals) incidentWords {
@@ -82,8 +84,18 @@ func (a *app) incidentShow(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	marks, err := incident.CountMarks(ctx, s.catalog, i.Name)
+	if err != nil {
+		return err
+	}
+	gates, err := incident.CountGateStates(ctx, s.catalog, i.Name)
+	if err != nil {
+		return err
+	}
 	if a.json {
-		return a.printJSON(wordsOfIncident(&i, totals))
+		w := wordsOfIncident(&i, totals)
+		w.ClaimMarks, w.Gates = marks, gates
+		return a.printJSON(w)
 	}
 	a.print("incident %s, %s, by %s", i.Name, incidentState(&i), i.OpenedBy)
 	a.print("source   %s, as the backup had it at %s (run %d)", i.Source, moment(i.At), i.Run)
@@ -94,7 +106,24 @@ func (a *app) incidentShow(ctx context.Context, c *cli.Context) error {
 	for _, p := range i.Problems {
 		a.print("problem: %s", p)
 	}
-	return a.printTotals(totals)
+	if err := a.printTotals(totals); err != nil {
+		return err
+	}
+	a.printMarks(marks, gates)
+	return nil
+}
+
+// printMarks writes what there is of marks and gates.
+func (a *app) printMarks(m *incident.ClaimMarks, g *incident.GateCounts) {
+	if m.InFlight+m.InDoubt > 0 {
+		a.print("of what is owed, %d may be on their way, %d are in doubt", m.InFlight, m.InDoubt)
+	}
+	if m.TakenOut > 0 {
+		a.print("taken out of the server's index: %d", m.TakenOut)
+	}
+	if g.Down+g.Web+g.IMAP > 0 {
+		a.print("gates: %d down, %d web, %d imap; %s dangling", g.Down, g.Web, g.IMAP, counted(g.Dangling, "message"))
+	}
 }
 
 func incidentState(i *catalog.Incident) string {
@@ -109,8 +138,12 @@ func (a *app) incidentList(ctx context.Context, c *cli.Context) error {
 	if q.State != "" && !slices.Contains(catalog.ClaimStates, q.State) {
 		return usagef("--state %s: there is no such state, only %v", q.State, catalog.ClaimStates)
 	}
-	if q.Incident == "" && (q.User != "" || q.State != "") {
-		return usagef("--user and --state choose messages of one incident: name it")
+	doubt := c.Bool("doubt")
+	if q.Incident == "" && (q.User != "" || q.State != "" || doubt) {
+		return usagef("--user, --state and --doubt choose messages of one incident: name it")
+	}
+	if doubt && q.State == "" {
+		q.State = catalog.ClaimOwed // nothing else can be
 	}
 	s, err := a.openAnswers(ctx)
 	if err != nil {
@@ -126,11 +159,14 @@ func (a *app) incidentList(ctx context.Context, c *cli.Context) error {
 	}
 	t := a.newTable("USER", "FOLDER", ">UID", "STATE", "FLAGS", "DATE", ">SIZE", "REASON")
 	err = s.catalog.Claims(ctx, q, func(claim *catalog.Claim) error {
-		if a.json {
+		switch {
+		case doubt && !claim.Doubt:
+			return nil
+		case a.json:
 			return a.printJSON(wordsOfClaim(claim))
 		}
 		return t.row(claim.User, claim.Folder, counted64(claim.UID), string(claim.State), flagLetters(claim.Flags), moment(claim.InternalDate),
-			size(claim.Size), claim.Reason)
+			size(claim.Size), remarkOf(claim))
 	})
 	if err != nil || a.json {
 		return err
@@ -160,35 +196,4 @@ func (a *app) listIncidents(ctx context.Context, s *session) error {
 		return nil
 	}
 	return t.flush()
-}
-
-// claimWords is one message of an incident; empty hashes: unknown, or none.
-type claimWords struct {
-	User         string     `json:"user"`
-	Folder       string     `json:"folder"`
-	UIDValidity  uint32     `json:"uid_validity"`
-	UID          uint32     `json:"uid"`
-	State        string     `json:"state"`
-	Reason       string     `json:"reason"`
-	Size         int64      `json:"size"`
-	SHA1         string     `json:"sha1"`
-	SHA256       string     `json:"sha256"` // of what the vault holds of it
-	Flags        []string   `json:"flags"`
-	InternalDate *time.Time `json:"internal_date"`
-	MessageID    string     `json:"message_id"`
-}
-
-func wordsOfClaim(c *catalog.Claim) claimWords {
-	w := claimWords{User: c.User, Folder: c.Folder, UIDValidity: c.UIDValidity, UID: c.UID, State: string(c.State), Reason: c.Reason, Size: c.Size,
-		Flags: append([]string{}, c.Flags...), MessageID: c.MessageID}
-	if !c.SHA1.IsZero() {
-		w.SHA1 = c.SHA1.String()
-	}
-	if !c.Content.IsZero() {
-		w.SHA256 = c.Content.String()
-	}
-	if !c.InternalDate.IsZero() {
-		w.InternalDate = &c.InternalDate
-	}
-	return w
 }

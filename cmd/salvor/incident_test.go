@@ -118,7 +118,11 @@ func loseCyrus(t *testing.T, o cyrus.Options) {
 	must(t, os.RemoveAll(s.Dir)) // what survived is gone as well; the vault has the ledger
 	w.run("catalog", "rebuild")
 	checkLedger(t, w)
-	bringBack(t, w, rng)
+	if o.Layout == cyrus.Legacy {
+		bringBack(t, w, rng)
+	} else {
+		endIncident(t, w)
+	}
 }
 
 // bringBack restores what the vault holds, killed on the way, and looks at what

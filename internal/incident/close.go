@@ -11,22 +11,31 @@ import (
 	"salvor/internal/vault"
 )
 
-// ErrOwing: messages of the incident are neither back nor given up.
-var ErrOwing = errors.New("messages of the incident are neither back nor given up")
+var (
+	// ErrOwing: messages of the incident are neither back nor given up.
+	ErrOwing = errors.New("messages of the incident are neither back nor given up")
+	// ErrHeld: the vault has messages of the incident that were not brought back.
+	ErrHeld = errors.New("messages that the vault has were not brought back")
+)
 
 // CloseOptions say which incident is closed. Name and By are needed.
 type CloseOptions struct {
 	Name string
 	By   string // who closes it
-	// GiveUp counts as lost what is owed. What is held stays as it is: the backup
-	// has it.
+	// GiveUp counts as lost what is owed, but for what may have arrived: see
+	// GiveUp for that.
 	GiveUp bool
-	Now    func() time.Time
+	// LeaveHeld leaves what is held or uncertain as it is: the vault has it, and
+	// it can be restored as ever.
+	LeaveHeld bool
+	Now       func() time.Time
 }
 
 // Close ends an incident: from then on deleted mail of its users expires again.
-// It gives ErrOwing while messages are owed, unless they are given up. Closing a
-// closed one changes nothing.
+// It gives ErrOwing while messages are owed, unless they are given up; ErrInDoubt
+// when nobody can tell of some of these whether they arrived; ErrHeld while
+// messages wait in the vault, unless they are left there. Closing a closed one
+// changes nothing.
 func Close(ctx context.Context, h *history.History, o CloseOptions) (*Totals, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -59,10 +68,20 @@ func closeIn(ctx context.Context, tx *catalog.Tx, o CloseOptions) (t *Totals, ch
 	if err != nil || !i.ClosedAt.IsZero() {
 		return t, false, err
 	}
-	if t.Owed > 0 && !o.GiveUp {
-		return t, false, fmt.Errorf("%w: %d are owed", ErrOwing, t.Owed)
+	marks, err := CountMarks(ctx, tx, o.Name)
+	if err != nil {
+		return nil, false, err
 	}
-	if err := giveUp(ctx, tx, o); err != nil {
+	unsure := marks.InDoubt + marks.InFlight
+	switch {
+	case t.Owed > 0 && !o.GiveUp:
+		return t, false, fmt.Errorf("%w: %d are owed, %d of these may have arrived", ErrOwing, t.Owed, unsure)
+	case unsure > 0:
+		return t, false, fmt.Errorf("%w: %d", ErrInDoubt, unsure)
+	case t.Held+t.Uncertain > 0 && !o.LeaveHeld:
+		return t, false, fmt.Errorf("%w: %d are held, %d uncertain", ErrHeld, t.Held, t.Uncertain)
+	}
+	if err := giveUpOwed(ctx, tx, o); err != nil {
 		return nil, false, err
 	}
 	t.Lost, t.Owed = t.Lost+t.Owed, 0
@@ -70,30 +89,10 @@ func closeIn(ctx context.Context, tx *catalog.Tx, o CloseOptions) (t *Totals, ch
 	return t, true, tx.Put(i)
 }
 
-// giveUpBatch bounds the claims that are in memory at a time.
-const giveUpBatch = 4096
-
-// giveUp makes what is owed lost, by the name of who says so.
-func giveUp(ctx context.Context, tx *catalog.Tx, o CloseOptions) error {
-	for {
-		var batch []catalog.Claim
-		err := tx.Claims(ctx, catalog.ClaimQuery{Incident: o.Name, State: catalog.ClaimOwed}, func(c *catalog.Claim) error {
-			if batch = append(batch, *c); len(batch) == giveUpBatch {
-				return catalog.ErrStop
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, catalog.ErrStop) {
-			return err
-		}
-		for _, c := range batch {
-			c.State, c.SettledAt, c.Reason = catalog.ClaimLost, o.Now(), fmt.Sprintf("given up by %s when the incident was closed; it was owed: %s", o.By, c.Reason)
-			if err := tx.Put(c); err != nil {
-				return err
-			}
-		}
-		if len(batch) < giveUpBatch {
-			return nil
-		}
-	}
+// giveUpOwed makes what is owed lost, by the name of who says so.
+func giveUpOwed(ctx context.Context, tx *catalog.Tx, o CloseOptions) error {
+	now := o.Now()
+	g := &giveUp{o: GiveUpOptions{Name: o.Name, By: o.By, Reason: "the incident was closed"}, ledger: tx, now: now, report: &GiveUpReport{},
+		put: func(c *catalog.Claim) error { return tx.Put(*c) }}
+	return g.owed(ctx, "")
 }

@@ -34,6 +34,10 @@ func TestClose(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	o.GiveUp = true
+	if _, err := incident.Close(t.Context(), w.H, o); !errors.Is(err, incident.ErrHeld) || !strings.Contains(err.Error(), "9 are held, 0 uncertain") {
+		t.Errorf("%v", err)
+	}
+	o.LeaveHeld = true
 	for range 2 { // closing it again changes nothing
 		got, err := incident.Close(t.Context(), w.H, o)
 		if err != nil || got.Owed != 0 || got.Lost != 1 || got.Total != 10 {
