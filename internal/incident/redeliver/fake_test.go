@@ -25,8 +25,10 @@ type server struct {
 	noUIDs   bool            // Append does not tell them
 	// fault decides what goes wrong with an append; nil: nothing.
 	fault func() fault
-	calls int // of anything
-	dead  func() error
+	// dead says that the process is, or nil.
+	dead func() error
+	// sent counts the appends that arrived, by user and message.
+	sent map[string]int
 }
 
 // A fault is what goes wrong with an append.
@@ -56,7 +58,7 @@ type letter struct {
 }
 
 func newServer() *server {
-	return &server{accounts: map[string]map[string]*box{}, noMake: map[string]bool{}, quota: map[string]int{}}
+	return &server{accounts: map[string]map[string]*box{}, noMake: map[string]bool{}, quota: map[string]int{}, sent: map[string]int{}}
 }
 
 // box gives a folder, made when it is not there.
@@ -110,7 +112,6 @@ func (s *server) Live(_ context.Context, user string) (mailstore.Live, error) {
 }
 
 func (s *server) alive() error {
-	s.calls++
 	if s.dead != nil {
 		return s.dead()
 	}
@@ -196,7 +197,10 @@ func (l *live) Append(_ context.Context, d mailstore.Delivery) (mailstore.UID, e
 		what = l.s.fault()
 	}
 	l.broken = what != fine
-	store := func() uint32 { return b.add(wire, d.Flags, d.InternalDate) }
+	store := func() uint32 {
+		l.s.sent[l.user+" "+wire]++
+		return b.add(wire, d.Flags, d.InternalDate)
+	}
 	switch what {
 	case unsent:
 		return 0, errors.New("the message was not sent: the connection is broken")
