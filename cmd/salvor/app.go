@@ -135,7 +135,7 @@ what was deleted is kept for a week. Start with
 func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
 		a.initCommand(), a.backupCommand(), a.identityCommand(),
-		a.statusCommand(), a.usersCommand(), a.lsCommand(), a.findCommand(), a.showCommand(), a.restoreCommand(),
+		a.statusCommand(), a.usersCommand(), a.lsCommand(), a.findCommand(), a.showCommand(), a.restoreCommand(), a.paceCommand(),
 		a.deletionsCommand(), a.checkCommand(), a.copyCommand(), a.pruneCommand(), a.forgetCommand(), a.ackCommand(),
 		a.incidentCommand(),
 		a.catalogCommand(), a.keyCommand(), a.configCommand(), a.versionCommand(),

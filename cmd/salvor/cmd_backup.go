@@ -75,6 +75,7 @@ func (a *app) backup(ctx context.Context, c *cli.Context) error {
 	if err := a.checkSpace(ctx, c, s.vault.Store()); err != nil {
 		return err
 	}
+	a.steer(ctx, c, o.Pace, o.Name)
 	o.Host, o.Meter = hostName(), a.meter()
 	report, err := backup.Run(ctx, s.history(), o)
 	a.closeDisplay()
@@ -154,18 +155,6 @@ func (a *app) backupOptions(c *cli.Context) (backup.Options, error) {
 	o.Scope = folder.Scope{IncludeJunk: c.Bool("include-junk") || cfg.IncludeJunk, Exclude: patterns, JunkNames: cfg.JunkFolders}
 	o.Pace, err = a.pace(c)
 	return o, err
-}
-
-// pace gives the limit of the flag or the configuration file.
-func (a *app) pace(c *cli.Context) (*pace.Limiter, error) {
-	rate := a.settings.config.Pace
-	if text := c.String("pace"); text != "" {
-		var err error
-		if rate, err = pace.ParseRate(text); err != nil {
-			return nil, usagef("--pace: %w", err)
-		}
-	}
-	return pace.NewLimiter(rate), nil
 }
 
 // storeError makes a mistake in a store's URL a usage error.

@@ -74,6 +74,7 @@ func (a *app) copy(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	a.enlist(o.Pace, url)
 	o.Meter = a.meter()
 	report, err := replicate.Copy(ctx, s.vault, to, o)
 	a.closeDisplay()
@@ -96,12 +97,9 @@ func (a *app) copyOptions(c *cli.Context) (replicate.Options, error) {
 		return o, err
 	}
 	o.Grace = policy.Erase
-	rate, err := pace.ParseRate(c.String("pace"))
-	if err != nil {
-		return o, usagef("--pace: %w", err)
-	}
+	rate, _, err := givenPace(c)
 	o.Pace = pace.NewLimiter(rate)
-	return o, nil
+	return o, err
 }
 
 // openCopy opens the copy's store. A directory is made where it is not there,

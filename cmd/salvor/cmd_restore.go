@@ -59,6 +59,11 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	limiter, err := a.pace(c)
+	if err != nil {
+		return err
+	}
+	o.Wait = limiter.Wait
 	named := 0
 	for _, given := range []bool{c.NArg() == 1, c.Bool("all"), c.String("users-file") != ""} {
 		if given {
@@ -69,6 +74,7 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 		return usagef("give one of: a USER, --all, --users-file FILE")
 	}
 	if c.String("incident") != "" {
+		a.steer(ctx, c, limiter, o.To)
 		return a.restoreIncident(ctx, c, o)
 	}
 	s, err := a.openReader(ctx)
@@ -81,6 +87,7 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	}
 	defer end()
 	user := c.Args().First()
+	a.steer(ctx, c, limiter, o.To)
 	if named == 1 && user != "" {
 		err = a.restoreUser(ctx, user, o)
 	} else {
@@ -192,9 +199,7 @@ func (a *app) restoreOptions(c *cli.Context) (restore.Options, error) {
 		return o, err
 	}
 	o.Query = q
-	limiter, err := a.pace(c)
-	o.Wait = limiter.Wait
-	return o, err
+	return o, nil
 }
 
 // restoreUsers gives the users of --all or --users-file.

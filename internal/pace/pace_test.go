@@ -3,6 +3,7 @@ package pace
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -184,7 +185,7 @@ func TestAnyWindowKeepsTheRate(t *testing.T) {
 
 func TestParseRate(t *testing.T) {
 	for s, want := range map[string]Rate{
-		"": {}, "unlimited": {}, " Unlimited ": {},
+		"": {}, "unlimited": {}, " Unlimited ": {}, "none": {},
 		"200msg/s,20MB/s":   {200, 20e6},
 		"20MB/s, 200 msg/s": {200, 20e6},
 		"1.5MiB/s":          {0, 1.5 * (1 << 20)},
@@ -206,10 +207,14 @@ func TestParseRate(t *testing.T) {
 }
 
 func TestRateStringIsReadBack(t *testing.T) {
-	for _, want := range []Rate{{}, {200, 20e6}, {0.5, 0}, {0, 1.5e9}, {0, 1234567}, {1000, 999}, {0, 0.25}} {
+	for _, want := range []Rate{{}, {200, 20e6}, {0.5, 0}, {0, 1.5e9}, {0, 1234567}, {1000, 999}, {0, 0.25},
+		{1.0 / 60, 0}, {7.0 / 3600, 0}, {math.Pi, 0}, {1e-9, 0}} {
 		if got, err := ParseRate(want.String()); err != nil || got != want {
 			t.Errorf("%v became %q and %v, %v", want, want.String(), got, err)
 		}
+	}
+	if s := (Rate{1.0 / 60, 0}).String(); s != "1msg/min" {
+		t.Errorf("got %q", s)
 	}
 	if s := (Rate{200, 20e6}).String(); s != "200msg/s,20MB/s" {
 		t.Errorf("got %q", s)

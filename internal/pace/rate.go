@@ -25,10 +25,10 @@ var perUnits = map[string]float64{"s": 1, "sec": 1, "min": 60, "m": 60, "h": 360
 
 // ParseRate reads a limit: messages, bytes, or both with a comma between them,
 // as in "200msg/s", "20MB/s", "200msg/s,20MB/s", "1000msg/min", "5GiB/h".
-// "" and "unlimited" limit nothing.
+// "", "unlimited" and "none" limit nothing.
 func ParseRate(s string) (Rate, error) {
 	var r Rate
-	if t := strings.TrimSpace(s); t == "" || strings.EqualFold(t, "unlimited") {
+	if t := strings.TrimSpace(s); t == "" || strings.EqualFold(t, "unlimited") || strings.EqualFold(t, "none") {
 		return r, nil
 	}
 	for _, part := range strings.Split(s, ",") {
@@ -115,7 +115,8 @@ func FormatBytes(n int64) string {
 func (r Rate) String() string {
 	var parts []string
 	if r.Messages > 0 {
-		parts = append(parts, number(r.Messages)+"msg/s")
+		n, per := inTime(r.Messages)
+		parts = append(parts, number(n)+"msg/"+per)
 	}
 	if r.Bytes > 0 {
 		parts = append(parts, byteNumber(r.Bytes)+"/s")
@@ -124,6 +125,19 @@ func (r Rate) String() string {
 		return "unlimited"
 	}
 	return strings.Join(parts, ",")
+}
+
+// inTime gives a rate by the second, or by the minute or hour where it was meant
+// so: three decimals are enough there, and it is the same number again by the
+// second.
+func inTime(f float64) (n float64, per string) {
+	for _, per := range []string{"s", "min", "h"} {
+		n := math.Round(f*perUnits[per]*1000) / 1000
+		if n > 0 && n/perUnits[per] == f {
+			return n, per
+		}
+	}
+	return f, "s"
 }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/internal/config"
+	"salvor/internal/pace"
+)
+
+// pace gives the limit of the flag or the configuration file.
+func (a *app) pace(c *cli.Context) (*pace.Limiter, error) {
+	rate, given, err := givenPace(c)
+	if err == nil && !given {
+		rate = a.settings.config.Pace
+	}
+	return pace.NewLimiter(rate), err
+}
+
+// givenPace reads --pace.
+func givenPace(c *cli.Context) (r pace.Rate, given bool, err error) {
+	text := c.String("pace")
+	if r, err = pace.ParseRate(text); err != nil {
+		return r, false, usagef("--pace: %w", err)
+	}
+	return r, text != "", nil
+}
+
+// running is where this host's running commands are found by `salvor pace`.
+func (a *app) running() string { return filepath.Join(a.settings.state, "running") }
+
+// steer has the limit of a command that reads or writes a store obey `salvor
+// pace`, and SIGHUP by reading the configuration file again, until the command
+// ends.
+func (a *app) steer(ctx context.Context, c *cli.Context, l *pace.Limiter, store string) {
+	a.enlist(l, store)
+	if a.settings.config.File == "" || isTerminal(a.stdin) || isTerminal(a.stderr) {
+		return // there SIGHUP says that the terminal is gone, and ends the command
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	ctx, stop := context.WithCancel(ctx)
+	a.onClose(func() error {
+		stop()
+		signal.Stop(signals)
+		return nil
+	})
+	go func() {
+		for {
+			select {
+			case <-signals:
+				a.reread(c, l)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// enlist is steer without SIGHUP. A host on which nothing can be written, as in a
+// rescue system, restores all the same.
+func (a *app) enlist(l *pace.Limiter, store string) {
+	listing, err := pace.Enlist(a.running(), a.command+" "+store, l, nil, a.tellPace)
+	if err != nil {
+		a.warn("salvor: warning: %v", err)
+		return
+	}
+	a.onClose(listing.Close)
+}
+
+// reread takes the pace of the configuration file as it is now; where it says
+// none, that of the command line holds again.
+func (a *app) reread(c *cli.Context, l *pace.Limiter) {
+	cfg, err := config.Load(a.settings.config.File)
+	if err != nil {
+		line, _ := explain(err)
+		a.warn("salvor: warning: the pace stays as it is: %s", line)
+		return
+	}
+	rate := cfg.Pace
+	if rate == (pace.Rate{}) {
+		rate, _, _ = givenPace(c) // it was right when the command began
+	}
+	l.Set(rate)
+	a.tellPace(rate)
+}
+
+func (a *app) tellPace(r pace.Rate) { a.say("salvor: the pace is %s now", r) }
