@@ -3,7 +3,8 @@
 # make build  makes bin/salvor
 # make fuzz   gives every fuzz target FUZZTIME
 # make bench  compares with restic and borg; BENCHFLAGS="-small" for a quick try,
-#             BENCHFLAGS=-servers beside mbsync and doveadm on mail servers
+#             BENCHFLAGS=-servers beside mbsync and doveadm on mail servers,
+#             BENCHFLAGS=-eta how right a restore's time to come is
 
 SHELL   := /bin/bash
 GO      ?= go

@@ -33,6 +33,7 @@ func TestPlans(t *testing.T) {
 	must(t, c.Counts(ctx, CountQuery{}, func(*MailboxCount) error { return nil }))
 	must(t, c.LiveFrames(ctx, testID("pack 0"), func(*Frame) error { return nil }))
 	must(t, c.Tombstones(ctx, "amy", func(*Tombstone) error { return nil }))
+	must(t, c.Loads(ctx, "", func(*Load) error { return nil }))
 	must(t, c.Incidents(ctx, func(*Incident) error { return nil }))
 	for _, q := range []ClaimQuery{{Incident: "fire"}, {Incident: "fire", User: "amy"}, {Incident: "fire", State: ClaimOwed},
 		{Incident: "fire", SHA1: chunk.SHA1{1}}, {Incident: "fire", MessageID: "<x>"}, {Incident: "fire", Name: "n"}, {Incident: "fire", OwedSize: 5},

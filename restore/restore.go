@@ -52,6 +52,14 @@ type Meter interface {
 	Add(messages, bytes int64)
 }
 
+// A FleetMeter is a Meter that is also told how many users are done, and what of
+// the total needed no work because the destination had it.
+type FleetMeter interface {
+	Meter
+	Users(done, total int64)
+	Skip(messages, bytes int64)
+}
+
 // Options say what is restored and where to. Catalog, Chunks and Destination
 // must be set; the zero value of everything else is right for a whole user.
 type Options struct {
@@ -91,7 +99,10 @@ type Options struct {
 	Refused   Destination
 	RefusedTo string
 
-	Meter Meter // nil: nobody watches
+	Meter Meter // nil: nobody watches; may be a FleetMeter
+	// Expected is what the Meter gets as its total, where the caller knows it; the
+	// zero value has it counted, for whole users.
+	Expected Extent
 	// Wait is called before each message is added, and holds the restore back
 	// to a rate; nil: no limit.
 	Wait func(ctx context.Context, messages int, bytes int64) error
@@ -208,6 +219,7 @@ func All(ctx context.Context, users []string, o Options, each func(*Report, erro
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			e.userDone()
 			each(report, err)
 		})
 	}
@@ -225,6 +237,10 @@ type engine struct {
 	jobs   chan *job
 	budget *budget
 	done   sync.WaitGroup
+
+	fleet FleetMeter // nil where the meter is none
+	count int64      // users that are to be restored
+	ended int64      // that are done; guarded by All's lock
 
 	problems sync.Mutex // one call of Options.Problem at a time
 	settling sync.Mutex // one call of Options.Settled at a time
@@ -249,6 +265,7 @@ func newEngine(o Options) *engine {
 	}
 	if o.Meter != nil {
 		o.Meter.Stage("restore")
+		e.fleet, _ = o.Meter.(FleetMeter)
 	}
 	// Handing out a job never waits, so a user's loop is free to add.
 	e.jobs = make(chan *job, window*e.users)
@@ -261,27 +278,6 @@ func newEngine(o Options) *engine {
 func (e *engine) close() {
 	close(e.jobs)
 	e.done.Wait()
-}
-
-// expect tells the meter, as soon as it is known, how many messages there are.
-// That of a narrower selection is known only when it is done.
-func (e *engine) expect(ctx context.Context, users []string) {
-	if e.Meter == nil || e.Choose != nil || !whole(e.Query) || len(e.Query.Folders) > 0 || !e.Query.AsOf.IsZero() {
-		return
-	}
-	e.done.Go(func() {
-		var n int64
-		for _, user := range users {
-			// An error is met again, and told, by the restore itself.
-			_ = e.Catalog.Counts(ctx, catalog.CountQuery{User: user, GoneSince: 1 << 62}, func(m *catalog.MailboxCount) error {
-				n += m.Live
-				return nil
-			})
-		}
-		if ctx.Err() == nil {
-			e.Meter.Total(n, 0)
-		}
-	})
 }
 
 // A job is one message to be rebuilt by a worker.

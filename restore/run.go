@@ -167,7 +167,7 @@ func (r *run) take(ctx context.Context, e *item) error {
 		return err
 	case there:
 		r.report.Skipped++
-		r.progress(e)
+		r.skipped(e)
 		return r.decided(ctx, e, Present, nil)
 	case r.DryRun:
 		r.count(b, e, 0)
@@ -257,7 +257,7 @@ func (r *run) add(ctx context.Context, j *job) error {
 		r.count(j.box, e, uid)
 	case errors.Is(err, mailstore.ErrPresent):
 		r.report.Skipped++
-		r.progress(e)
+		r.skipped(e)
 		return r.decided(ctx, e, Present, nil)
 	case errors.As(err, &refusal):
 		return r.refused(ctx, j, d, refusal)

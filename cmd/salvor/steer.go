@@ -90,4 +90,12 @@ func (a *app) reread(c *cli.Context, l *pace.Limiter) {
 	a.tellPace(rate)
 }
 
-func (a *app) tellPace(r pace.Rate) { a.say("salvor: the pace is %s now", r) }
+// tellPace says that another pace holds. What was measured at the old one says
+// nothing of when the work will be done.
+func (a *app) tellPace(r pace.Rate) {
+	a.showing.Lock()
+	d := a.display
+	a.showing.Unlock()
+	d.Meter().Anew()
+	a.say("salvor: the pace is %s now", r)
+}

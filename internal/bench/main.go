@@ -5,6 +5,7 @@
 //	go run ./internal/bench                 40 users, 44,001 messages, 3 GB
 //	go run ./internal/bench -corpora DIR    real mail, one file a message
 //	go run ./internal/bench -memory         salvor's memory with 40,000 and 400,000 messages
+//	go run ./internal/bench -eta            how right a restore's time to come is, some minutes
 //	go run ./internal/bench -servers        over IMAP, beside mbsync and doveadm, and from a Cyrus's disk
 //
 // The programs run one after the other in every step, in an order that changes
@@ -37,6 +38,7 @@ type settings struct {
 	corpora             string
 	texts, files        string
 	small, cold, memory bool
+	eta                 bool
 
 	servers                            bool
 	account, spoolUsers, spoolMessages int
@@ -70,6 +72,7 @@ func parse(args []string) *settings {
 	f.BoolVar(&s.small, "small", false, "a small corpus and one round")
 	f.BoolVar(&s.cold, "cold", false, "empty the page cache before every run (as root)")
 	f.BoolVar(&s.memory, "memory", false, "measure only salvor's memory, with 40,000 and with 400,000 messages")
+	f.BoolVar(&s.eta, "eta", false, "measure only how right the time to come is that a restore of all users shows")
 	f.BoolVar(&s.servers, "servers", false, "compare with mbsync and doveadm on a Dovecot and a Cyrus, and measure a Cyrus's disk")
 	f.IntVar(&s.account, "account", 6000, "with -servers: messages of the account that is backed up over IMAP")
 	f.IntVar(&s.spoolUsers, "spool-users", 200, "with -servers: users of the Cyrus's disk")
@@ -124,6 +127,8 @@ func (s *settings) run(ctx context.Context) error {
 	switch {
 	case s.memory:
 		err = s.runMemory(ctx, report)
+	case s.eta:
+		err = s.runETA(ctx, report)
 	case s.servers:
 		err = s.compareServers(ctx, report)
 	default:

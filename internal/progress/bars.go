@@ -57,7 +57,11 @@ func tail(v view) string {
 	if share := v.share(); share >= 0 {
 		s = fmt.Sprintf("%3d%%  ", int(share*100))
 	}
-	return s + v.counts() + "  " + v.rate() + "  ETA " + v.eta()
+	s += v.counts() + "  " + v.rate() + "  ETA " + v.eta()
+	if v.remark != "" {
+		s += "  " + v.remark
+	}
+	return s
 }
 
 // Total implements Sink.

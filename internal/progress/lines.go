@@ -8,8 +8,13 @@ import (
 	"time"
 )
 
-// every is the least time between two lines of a stage.
-const every = 10 * time.Second
+// A line comes every ten seconds, and when a stage takes longer than some
+// minutes, every minute: a log of a whole night shall be readable.
+const (
+	every  = 10 * time.Second
+	rarely = time.Minute
+	long   = 5 * time.Minute
+)
 
 // What a line is about.
 const (
@@ -27,6 +32,7 @@ type lines struct {
 	out    sync.Mutex // serialises writes, and guards what follows
 	w      io.Writer
 	closed bool
+	last   time.Time // when the last line was written
 }
 
 func newLines(w io.Writer, format func(view, string) string) *lines {
@@ -69,15 +75,18 @@ func (l *lines) close() {
 // line writes one line, if a stage has begun. Errors are nobody's concern:
 // see the package comment.
 func (l *lines) line(what string) {
-	v := l.look(time.Now())
+	now := time.Now()
+	v := l.look(now)
 	if v.stage == "" {
 		return
 	}
 	l.out.Lock()
 	defer l.out.Unlock()
-	if !l.closed {
-		io.WriteString(l.w, l.format(v, what)+"\n")
+	if l.closed || what == moment && v.elapsed > long && now.Sub(l.last) < rarely-every/2 {
+		return
 	}
+	l.last = now
+	io.WriteString(l.w, l.format(v, what)+"\n")
 }
 
 // wordLine is for people who read logs.
@@ -99,7 +108,16 @@ func wordLine(v view, what string) string {
 	if c := v.counts(); c != "" {
 		s += " " + c + ","
 	}
-	return s + " " + v.rate() + ", time left " + v.eta()
+	s += " " + v.rate() + ", "
+	if eta := v.eta(); eta != "-" {
+		s += "about " + eta + " left"
+	} else {
+		s += "time left -"
+	}
+	if v.remark != "" {
+		s += "; " + v.remark
+	}
+	return s
 }
 
 // jsonLine is for programs. Seconds left are null when unknown.
@@ -112,16 +130,24 @@ func jsonLine(v view, what string) string {
 		what = "running"
 	}
 	row := struct {
-		Progress string   `json:"progress"`
-		Stage    string   `json:"stage"`
-		Messages pair     `json:"messages"`
-		Bytes    pair     `json:"bytes"`
-		Seconds  float64  `json:"seconds"`
-		Left     *float64 `json:"seconds_left"`
-	}{what, v.stage, pair{v.done.messages, v.total.messages}, pair{v.done.bytes, v.total.bytes}, round(v.elapsed), nil}
-	if v.left >= 0 {
-		left := round(v.left)
-		row.Left = &left
+		Progress string      `json:"progress"`
+		Stage    string      `json:"stage"`
+		Users    *pair       `json:"users,omitempty"`
+		Messages pair        `json:"messages"`
+		Bytes    pair        `json:"bytes"`
+		Skipped  int64       `json:"skipped,omitempty"` // messages that were there already
+		Seconds  float64     `json:"seconds"`
+		Left     *float64    `json:"seconds_left"`
+		Range    *[2]float64 `json:"seconds_left_range,omitempty"`
+		Remark   string      `json:"remark,omitempty"`
+	}{Progress: what, Stage: v.stage, Messages: pair{v.done.messages, v.total.messages}, Bytes: pair{v.done.bytes, v.total.bytes},
+		Skipped: v.skipped.messages, Seconds: round(v.elapsed), Remark: v.remark}
+	if v.all > 0 {
+		row.Users = &pair{v.users, v.all}
+	}
+	if v.left.low >= 0 {
+		left := round(v.left.middle)
+		row.Left, row.Range = &left, &[2]float64{round(v.left.low), round(v.left.high)}
 	}
 	b, err := json.Marshal(row)
 	if err != nil {

@@ -11,8 +11,9 @@
 // and never standard output. It decides nothing and returns no errors: an
 // operation does not stop because nobody can watch it.
 //
-// Invariant: rates and times to come are taken from the last minute only, and
-// are "-" as long as they are not known.
+// Invariant: rates are taken from the last minute only; they and the times to
+// come are "-" as long as they are not known. How times to come are guessed, and
+// what makes their range, stands with the estimator.
 package progress
 
 import "sync"
@@ -26,6 +27,19 @@ type Sink interface {
 	Total(messages, bytes int64)
 	// Add says that so much more has been done.
 	Add(messages, bytes int64)
+}
+
+// A Fleet is a Sink that is also told what belongs to the work on many users.
+type Fleet interface {
+	// Users says how many users are done, and how many there are.
+	Users(done, total int64)
+	// Skip says that so much of the total needed no work.
+	Skip(messages, bytes int64)
+	// Anew says that the work goes on under other conditions (another pace), so
+	// that what was measured so far tells nothing of the time to come.
+	Anew()
+	// Remark is shown with the numbers until the next one; "" for none.
+	Remark(text string)
 }
 
 // A Meter reports progress. Its zero value reports to nobody. It may be copied
@@ -56,6 +70,39 @@ func (m Meter) Total(messages, bytes int64) {
 func (m Meter) Add(messages, bytes int64) {
 	if m.sink != nil {
 		m.sink.Add(messages, bytes)
+	}
+}
+
+// Users says how many users are done, and how many there are in all.
+func (m Meter) Users(done, total int64) {
+	if f, ok := m.sink.(Fleet); ok {
+		f.Users(done, total)
+	}
+}
+
+// Skip says that so many messages and bytes of the total needed no work: they
+// were there already. A Sink that knows no difference counts them as done.
+func (m Meter) Skip(messages, bytes int64) {
+	if f, ok := m.sink.(Fleet); ok {
+		f.Skip(messages, bytes)
+	} else {
+		m.Add(messages, bytes)
+	}
+}
+
+// Anew says that the work goes on under other conditions, such as another pace:
+// the time to come is guessed from now on only.
+func (m Meter) Anew() {
+	if f, ok := m.sink.(Fleet); ok {
+		f.Anew()
+	}
+}
+
+// Remark has words shown with the numbers until the next ones come, such as why
+// it goes slowly; "" for none.
+func (m Meter) Remark(text string) {
+	if f, ok := m.sink.(Fleet); ok {
+		f.Remark(text)
 	}
 }
 

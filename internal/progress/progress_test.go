@@ -85,7 +85,7 @@ func TestLines(t *testing.T) {
 		}
 		for _, want := range []string{
 			"reading: begun\n",
-			"reading: 50%, 50 of 100 messages, 50.0 MB of 100 MB, 1.0 MB/s, time left 50s\n",
+			"reading: 50%, 50 of 100 messages, 50.0 MB of 100 MB, 1.0 MB/s, about 48s-55s left\n",
 			"reading: done, 100 of 100 messages, 100 MB of 100 MB in 1m4",
 			"writing: begun\na warning\nwriting: done in 1.0s\nwords\n",
 		} {
@@ -201,51 +201,74 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("gone") }
 
 func TestTimeLeftIsHonest(t *testing.T) {
 	start := time.Unix(1e9, 0)
-	var s state
-	at := func(seconds int) view { return s.look(start.Add(time.Duration(seconds) * time.Second)) }
+	now := start
+	s := state{clock: func() time.Time { return now }}
+	at := func(seconds int) view {
+		now = start.Add(time.Duration(seconds) * time.Second)
+		return s.look(now)
+	}
+	about := func(what string, g guess, seconds float64) {
+		t.Helper()
+		if m := g.middle.Seconds(); m < seconds*0.95 || m > seconds*1.05 || g.low > g.middle || g.high < g.middle {
+			t.Errorf("%s: %v, want about %v s", what, g, seconds)
+		}
+	}
 	s.begin("x", start)
-	if v := at(10); v.left >= 0 || v.eta() != "-" {
+	if v := at(10); v.left != noGuess || v.eta() != "-" {
 		t.Errorf("without a total: %v", v)
 	}
+	now = start
 	s.begin("x", start)
 	s.expect(1000, 0)
+	at(2)
 	s.add(2, 0)
-	if v := at(2); v.left >= 0 {
+	if v := at(2); v.left != noGuess {
 		t.Errorf("too early to know: %v", v.left)
 	}
-	if v := at(4); v.left != 1996*time.Second {
-		t.Errorf("after 4 s: %v", v.left)
+	for i := 3; i <= 20; i++ {
+		at(i)
+		s.add(1, 0)
 	}
-	// Slower now: after a window only the present pace counts.
-	for i := 5; i <= 200; i++ {
+	about("steady", at(20).left, 980)
+	// Slower now: all that was measured counts, but the last part of it too.
+	for i := 21; i <= 200; i++ {
+		at(i)
 		if i%10 == 0 {
 			s.add(1, 0)
 		}
-		at(i)
 	}
-	if v := at(201); v.messages < 0.09 || v.messages > 0.11 {
+	v := at(201)
+	if v.messages < 0.09 || v.messages > 0.11 {
 		t.Errorf("pace is %v, want 0.1", v.messages)
+	}
+	if v.left.low > 6000*time.Second || v.left.high < 9620*time.Second {
+		t.Errorf("slower now: %v", v.left)
 	}
 	// Nothing moves any more: the end is unknown, not later and later.
 	for i := 202; i < 270; i++ {
 		at(i)
 	}
-	if v := at(270); v.left >= 0 || v.rate() != "-" {
+	if v := at(270); v.left != noGuess || v.rate() != "-" {
 		t.Errorf("standstill: %v %v", v.left, v.rate())
 	}
-	// The slower kind decides.
-	s.begin("x", start)
-	s.expect(100, 1000)
-	s.add(10, 900)
-	if v := at(10); v.left != 90*time.Second {
-		t.Errorf("slower kind: %v", v.left)
+	// Other conditions: what was before counts no more.
+	s.Anew()
+	if v := at(271); v.left != noGuess {
+		t.Errorf("nothing is known of the new conditions: %v", v.left)
 	}
-	s.add(90, 100)
-	if v := at(11); v.left != 0 || v.share() != 1 {
+	for i := 272; i <= 320; i++ {
+		at(i)
+		s.add(2, 0)
+	}
+	v = at(320)
+	about("faster now", v.left, float64(v.total.messages-v.done.messages)/2)
+	// At the end, and beyond.
+	s.expect(v.done.messages, 0)
+	if v := at(321); v.left != (guess{}) || v.share() != 1 {
 		t.Errorf("at the end: %v", v.left)
 	}
 	s.add(1, 1)
-	if v := at(12); v.left != 0 || v.share() != 1 {
+	if v := at(322); v.left != (guess{}) || v.share() != 1 {
 		t.Errorf("more than expected: %v %v", v.left, v.share())
 	}
 	if n := len(s.samples); n > 70 {

@@ -9,14 +9,21 @@ import (
 	"salvor/internal/pace"
 )
 
-// counts is "12,345 of 40,000 messages, 1.2 GB of 3.1 GB".
+// counts is "81 of 200 users, 12,345 of 40,000 messages, 1.2 GB of 3.1 GB, 5,000
+// there already".
 func (v view) counts() string {
 	var parts []string
+	if v.all > 1 {
+		parts = append(parts, of(thousands(v.users), thousands(v.all), v.all)+" users")
+	}
 	if v.done.messages > 0 || v.total.messages > 0 {
 		parts = append(parts, of(thousands(v.done.messages), thousands(v.total.messages), v.total.messages)+" messages")
 	}
 	if v.done.bytes > 0 || v.total.bytes > 0 {
 		parts = append(parts, of(pace.FormatBytes(v.done.bytes), pace.FormatBytes(v.total.bytes), v.total.bytes))
+	}
+	if v.skipped.messages > 0 {
+		parts = append(parts, thousands(v.skipped.messages)+" there already")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -41,12 +48,33 @@ func (v view) rate() string {
 	return "-"
 }
 
-// eta is "1m40s", "-" when it is not known.
+// eta is "2h10m-2h40m", "-" when it is not known.
 func (v view) eta() string {
-	if v.left < 0 {
+	if v.left.low < 0 {
 		return "-"
 	}
-	return formatTime(v.left)
+	low, high := v.left.rounded()
+	from, to := wholeTime(low), wholeTime(high)
+	if from == to {
+		return to
+	}
+	return from + "-" + to
+}
+
+// wholeTime is formatTime for guesses: tenths of seconds would claim too much.
+func wholeTime(d time.Duration) string { return strings.Replace(formatTime(d), ".0s", "s", 1) }
+
+// rounded gives the range as precisely as it makes sense: in steps of about a
+// twentieth.
+func (g guess) rounded() (low, high time.Duration) {
+	unit := time.Second
+	for _, u := range []time.Duration{5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute,
+		10 * time.Minute, 30 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour} {
+		if u <= g.high/20 {
+			unit = u
+		}
+	}
+	return g.low.Round(unit), g.high.Round(unit)
 }
 
 // formatTime writes a time to the precision that matters.
