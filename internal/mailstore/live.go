@@ -31,7 +31,8 @@ type Server interface {
 }
 
 // A Live is one account of a running server, for one goroutine. Looking marks
-// nothing as seen. An account that can be changed is a Remover or a Poster too.
+// nothing as seen. An account that can be changed is a Remover or a Poster too, and
+// a Noter where something may be left out of what is appended.
 type Live interface {
 	// Mailboxes lists the user's own mailboxes that can be selected, INBOX first.
 	Mailboxes(ctx context.Context, yield func(Mailbox) error) error
@@ -98,7 +99,7 @@ type Poster interface {
 	// Stand tells how far a mailbox has come; ErrNoMailbox when it is not there.
 	Stand(ctx context.Context, mailbox string) (Stand, error)
 	// Make makes a mailbox that is not there, with its special use and
-	// subscription.
+	// subscription. *Refusal: the server will not have it.
 	Make(ctx context.Context, box Mailbox) error
 	// Append sends a message once; Delivery.UID is not looked at. The UID is 0
 	// where the server does not tell it. *Refusal: the server said no, and the

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +30,34 @@ type fake struct {
 
 	mu     sync.Mutex
 	logins int
+	deaf   bool // hangs up when it is to ask for a literal
+
+	serial sync.Mutex // see serially
+}
+
+// announces sets what is announced beside IMAP4rev1.
+func (f *fake) announces(caps string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.caps = caps
+}
+
+func (f *fake) announced() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.caps
+}
+
+func (f *fake) setDeaf(deaf bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deaf = deaf
+}
+
+func (f *fake) isDeaf() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.deaf
 }
 
 // spoils changes what the fake does wrong.
@@ -104,7 +134,7 @@ func mailbox(name string, letters int) *fakeBox {
 func (f *fake) serve(c *fakeConn) {
 	defer c.Close()
 	in := bufio.NewReader(c)
-	c.say("* OK [CAPABILITY IMAP4rev1 %s] fake", f.caps)
+	c.say("* OK [CAPABILITY IMAP4rev1 %s] fake", f.announced())
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -114,6 +144,9 @@ func (f *fake) serve(c *fakeConn) {
 		for strings.HasSuffix(line, "}") {
 			n, _ := strconv.Atoi(strings.TrimSuffix(line[strings.LastIndex(line, "{")+1:], "}"))
 			line = line[:strings.LastIndex(line, "{")]
+			if f.isDeaf() {
+				return
+			}
 			c.say("+ go on")
 			buf := make([]byte, n)
 			io.ReadFull(in, buf)
@@ -147,7 +180,7 @@ func (c *fakeConn) answer(verb, args string) {
 			return
 		}
 	case "CAPABILITY":
-		c.say("* CAPABILITY IMAP4rev1 %s", c.f.caps)
+		c.say("* CAPABILITY IMAP4rev1 %s", c.f.announced())
 	case "LIST":
 		if strings.HasSuffix(args, `""`) {
 			c.say(`* LIST (\Noselect) "/" ""`)
@@ -174,17 +207,13 @@ func (c *fakeConn) answer(verb, args string) {
 		c.say("* OK [UIDNEXT %d] .", c.box.top+1)
 	case "UID SEARCH":
 		line := "* SEARCH"
-		for uid := uint32(1); uid <= c.box.top; uid++ {
-			if _, ok := c.box.mail[uid]; ok && (args == "ALL" || c.within(args, uid)) {
-				line += fmt.Sprintf(" %d", uid)
-			}
+		for _, uid := range c.chosen(args) {
+			line += fmt.Sprintf(" %d", uid)
 		}
 		c.say("%s", line)
 	case "UID FETCH":
-		for uid := uint32(1); uid <= c.box.top; uid++ {
-			if body, ok := c.box.mail[uid]; ok && c.within(args, uid) {
-				c.fetch(uid, args, body)
-			}
+		for _, uid := range c.chosen(args) {
+			c.fetch(uid, args, c.box.mail[uid])
 		}
 	case "LOGOUT":
 		c.say("* BYE")
@@ -209,11 +238,21 @@ func (c *fakeConn) find(name string) *fakeBox {
 	return nil
 }
 
-// within tells whether a UID stands in the set that begins a command.
+// chosen gives the UIDs of the mailbox that stand in the set that begins a
+// command.
+func (c *fakeConn) chosen(args string) (out []uint32) {
+	set, err := wire.ParseSet(strings.ReplaceAll(strings.Fields(strings.TrimPrefix(args, "UID "))[0], "*", fmt.Sprint(max(c.box.top, 1))))
+	for _, uid := range slices.Sorted(maps.Keys(c.box.mail)) {
+		if args == "ALL" || err == nil && set.Contains(uid) {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
+// within tells whether a UID stands among them.
 func (c *fakeConn) within(args string, uid uint32) bool {
-	set := strings.Fields(strings.TrimPrefix(args, "UID "))[0]
-	s, err := wire.ParseSet(set)
-	return err == nil && s.Contains(uid)
+	return slices.Contains(c.chosen(args), uid)
 }
 
 // source opens a source on the fake.

@@ -7,6 +7,10 @@
 // Cyrus it makes mailboxes that are not there with their original UIDs (package
 // cyrussync).
 //
+// A Server opens accounts of a running server as their users' clients see them:
+// it tells which messages are listed and have no content, removes single messages
+// so that clients hear of it, and appends each message at most once.
+//
 // The Source is strictly read-only: mailboxes are opened with EXAMINE and
 // bodies fetched with BODY.PEEK, so that neither \Seen nor \Recent changes. It
 // asks only for what has changed where the server keeps modification sequences

@@ -214,10 +214,11 @@ func (l *live) replicate(ctx context.Context, p *parcel) error {
 	return asRefusal(err)
 }
 
-// asRefusal makes a refusal of a message out of that of a command.
+// asRefusal makes a refusal of a message, or of a folder, out of that of a command,
+// unless it is about the server.
 func asRefusal(err error) error {
 	var r *wire.Refused
-	if !errors.As(err, &r) || isAboutAll(r) {
+	if !errors.As(err, &r) || isAboutAll(r) && !isDenied(r) {
 		return err
 	}
 	return &mailstore.Refusal{Why: r.Error(), Full: isFull(r)}

@@ -16,6 +16,9 @@ import (
 const (
 	inspectAtOnce = 500      // messages of one command
 	inspectText   = 16 << 20 // what is kept of their flags, in bytes
+	// maxLooks is how often a mailbox is opened until as many messages are listed
+	// as were counted: somebody may remove some between the commands.
+	maxLooks = 5
 	// envelopesAtOnce is how many dangling messages are asked for their envelope
 	// with one command, envelopeText how much of an answer that may be.
 	envelopesAtOnce = 50
@@ -53,29 +56,26 @@ type inspection struct {
 
 func (i *inspection) run(ctx context.Context) (st mailstore.Stand, err error) {
 	var all wire.Set
-	err = i.l.a.do(ctx, func(c *wire.Conn) error {
-		for range 3 { // somebody may remove messages between the two commands
-			if i.sel, err = i.l.look(ctx, c, i.onWire); err != nil || i.sel.Messages == 0 {
+	err = i.l.a.do(ctx, func(c *wire.Conn) (err error) {
+		for range maxLooks {
+			if i.sel, err = i.l.look(ctx, c, i.onWire); err != nil {
 				return err
 			}
-			if all, err = c.Search(ctx, "ALL"); err != nil || all.Len() >= int64(i.sel.Messages) {
+			if st, err = i.l.standOf(ctx, c, i.onWire, i.sel); err != nil || st.Messages == 0 {
+				return err
+			}
+			// What comes between the commands is no part of the listing.
+			if all, err = c.Search(ctx, fmt.Sprintf("UID 1:%d", max(st.UIDNext, 2)-1)); err != nil || all.Len() >= int64(st.Messages) {
 				return err
 			}
 		}
-		return fmt.Errorf("the server counts %d messages there and lists %d", i.sel.Messages, all.Len())
+		return fmt.Errorf("the server counts %d messages there and lists %d", st.Messages, all.Len())
 	})
 	if err != nil {
 		return st, err
 	}
-	if n := all.Len(); n > int64(i.sel.Messages)+1_000_000 {
-		return st, fmt.Errorf("the server lists %d UIDs for %d messages", n, i.sel.Messages)
-	}
-	err = i.l.a.do(ctx, func(c *wire.Conn) error {
-		st, err = i.l.standOf(ctx, c, i.onWire, i.sel)
-		return err
-	})
-	if err != nil {
-		return st, err
+	if n := all.Len(); n > int64(st.Messages)+1_000_000 {
+		return st, fmt.Errorf("the server lists %d UIDs for %d messages", n, st.Messages)
 	}
 	for chunk := range all.Chunks(inspectAtOnce, setText) {
 		if err := i.chunk(ctx, chunk); err != nil {

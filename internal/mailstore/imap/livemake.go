@@ -26,7 +26,7 @@ func (l *live) make(ctx context.Context, m mailstore.Mailbox) error {
 		err = l.makeAsAdmin(ctx, b, err)
 	}
 	if err != nil || !b.created {
-		return err // somebody else has made it meanwhile
+		return asRefusal(err) // or nil: somebody else has made it meanwhile
 	}
 	l.a.there[b.onWire] = true
 	if shown, _ := l.a.table.name(b.onWire); shown != m.Name {

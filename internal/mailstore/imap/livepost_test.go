@@ -305,8 +305,8 @@ func TestPostRefused(t *testing.T) {
 	if _, err := l.Append(t.Context(), delivery("New", missive(1))); err != nil {
 		t.Error(err)
 	}
-	if own := liveAt(t, s.Port, "alice", "alice"); own.Make(t.Context(), mailstore.Mailbox{Name: "Other"}) == nil {
-		t.Error("a user has made a folder without the right")
+	if err := liveAt(t, s.Port, "alice", "alice").Make(t.Context(), mailstore.Mailbox{Name: "Other"}); !errors.As(err, &r) || !strings.Contains(r.Why, "Permission denied") {
+		t.Errorf("a folder without the right to it: %v", err)
 	}
 }
 
