@@ -69,6 +69,8 @@ Exit code 3: the incident is open, but something of the metadata could not be re
 				},
 				Action: a.action(0, 1, a.incidentList),
 			},
+			a.oweCommand(),
+			a.gatesCommand(),
 			a.incidentReportCommand(),
 			a.incidentGiveUpCommand(),
 			{
@@ -181,6 +183,8 @@ func incidentHint(err error) error {
 		{incident.ErrIndex, "look at --source, --index and --at; if they are right, --accept-index takes it all the same; if nothing survived, --index none takes back what the backup has"},
 		{incident.ErrSource, "--source names the mail store just as the backup did (`salvor users --json` shows it), --at the time of the loss"},
 		{incident.ErrNothing, "look at the directories that it names; if nothing survived, --index none takes back what the backup has"},
+		{incident.ErrNotKept, "open the incident with --index naming what survived; the copy is on the host that opened it"},
+		{incident.ErrClosed, "`salvor incident show NAME` says since when"},
 		{incident.ErrSums, "do not act on it: `salvor catalog rebuild`, and if that does not help, docs/runbook.md, \"Something is not authentic\""},
 	} {
 		if errors.Is(err, known.is) {

@@ -38,6 +38,9 @@ type Config struct {
 	TombstonesKeep time.Duration
 	// Pace limits how fast a source is read and a destination is written.
 	Pace pace.Rate
+	// OnGate is a shell command that is told how far a user of an incident may come
+	// in, "" for none.
+	OnGate string
 	// MinFreeSpace is how many bytes a vault's disk must have left, 0 for the
 	// estimate that a run makes itself.
 	MinFreeSpace int64

@@ -71,6 +71,7 @@ include-junk = true
 erase-grace = "0"
 tombstones-keep = "4w"
 pace = "10msg/s,1MiB/s"
+on-gate = "exit 1"
 min-free-space = 1000
 [brake]
 user-percent = 12.5
@@ -87,6 +88,7 @@ eve.keep-deleted = "0"
 	want.File, want.Vault = "x.toml", "s3://b/p?endpoint=http://127.0.0.1:7070"
 	want.Identity, want.IdentityCommand, want.User = []string{"/k/one"}, "cat /k", "alice"
 	want.IncludeJunk, want.EraseGrace, want.TombstonesKeep = true, 0, 28*day
+	want.OnGate = "exit 1"
 	want.Pace, want.MinFreeSpace = pace.Rate{Messages: 10, Bytes: 1 << 20}, 1000
 	want.Brake = Brake{UserPercent: 12.5, PartitionPercent: 5}
 	want.Users["eve"], want.Users["a.b@c"] = User{KeepDeleted: new(time.Duration)}, User{}

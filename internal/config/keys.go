@@ -28,6 +28,7 @@ var topKeys = map[string]setter{
 	"keep-deleted":     func(c *Config, v any) error { return setDuration(&c.KeepDeleted, v) },
 	"erase-grace":      func(c *Config, v any) error { return setDuration(&c.EraseGrace, v) },
 	"tombstones-keep":  func(c *Config, v any) error { return setDuration(&c.TombstonesKeep, v) },
+	"on-gate":          func(c *Config, v any) error { return setText(&c.OnGate, v) },
 	"pace":             setPace,
 	"min-free-space":   setFreeSpace,
 }

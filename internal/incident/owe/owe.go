@@ -233,14 +233,14 @@ func look(ctx context.Context, l *incident.Ledger, o *Options, user string) (*fi
 	if err != nil {
 		return nil, err
 	}
-	err = f.all(ctx, l, live)
+	err = f.all(ctx, l, o.Store, live)
 	if err = errors.Join(err, live.Close(ctx)); err != nil {
 		return nil, fmt.Errorf("look at the account of %q: %w", user, err)
 	}
 	return f, nil
 }
 
-func (f *finding) all(ctx context.Context, l *incident.Ledger, live mailstore.Live) error {
+func (f *finding) all(ctx context.Context, l *incident.Ledger, store string, live mailstore.Live) error {
 	if _, ok := live.(mailstore.Remover); !ok {
 		return ErrRemove
 	}
@@ -249,7 +249,7 @@ func (f *finding) all(ctx context.Context, l *incident.Ledger, live mailstore.Li
 		return err
 	}
 	f.report.Messages, f.report.Dangling = v.messages, len(v.dangling)
-	d, err := openDocket(ctx, l, f.user, v)
+	d, err := openDocket(ctx, l, store, f.user, v)
 	if err != nil {
 		return err
 	}

@@ -168,12 +168,12 @@ func TestRules(t *testing.T) {
 		{"deleted", func(_ *lostserver.Disaster, c *catalog.Claim) { c.State = catalog.ClaimDeleted }, true, catalog.ClaimDeleted, "", func(u *owe.User) int { return u.Deleted }},
 		{"lost", func(_ *lostserver.Disaster, c *catalog.Claim) { c.State = catalog.ClaimLost }, true, catalog.ClaimLost, "", func(u *owe.User) int { return u.Lost }},
 		{"junk", func(_ *lostserver.Disaster, c *catalog.Claim) { c.State = catalog.ClaimJunk }, true, catalog.ClaimJunk, "", func(u *owe.User) int { return u.Junk - 1 }},
-		{"filled and lost again", func(*lostserver.Disaster, *catalog.Claim) {}, false, catalog.ClaimHeld, "lost its content again", func(u *owe.User) int { return u.Held }},
-		{"present", func(_ *lostserver.Disaster, c *catalog.Claim) { c.State = catalog.ClaimPresent }, false, catalog.ClaimHeld, "lost its content again", func(u *owe.User) int { return u.Held }},
+		{"filled and lost again", func(*lostserver.Disaster, *catalog.Claim) {}, false, catalog.ClaimHeld, "has no content there now", func(u *owe.User) int { return u.Held }},
+		{"present", func(_ *lostserver.Disaster, c *catalog.Claim) { c.State = catalog.ClaimPresent }, false, catalog.ClaimHeld, "has no content there now", func(u *owe.User) int { return u.Held }},
 		{"present, in no vault", func(d *lostserver.Disaster, c *catalog.Claim) {
 			c.State, c.Content, c.SHA1 = catalog.ClaimPresent, [32]byte{}, [20]byte{}
 			d.Server.Box("ann", "INBOX").Find(5).Body += "another one"
-		}, true, catalog.ClaimOwed, "lost its content again", func(u *owe.User) int { return u.Owed - 2 }},
+		}, true, catalog.ClaimOwed, "has no content there now", func(u *owe.User) int { return u.Owed - 2 }},
 		{"restored elsewhere", func(_ *lostserver.Disaster, c *catalog.Claim) { c.NowUID = 900 }, true, catalog.ClaimRestored, "", func(u *owe.User) int { return u.Copied }},
 		{"restored maybe elsewhere", func(_ *lostserver.Disaster, c *catalog.Claim) {
 			c.State, c.NowUID = catalog.ClaimRestoredMaybe, 900
@@ -187,6 +187,13 @@ func TestRules(t *testing.T) {
 			c.NowUID = 0
 			d.Server.Box("ann", "INBOX").Add(lostserver.Text(4))
 		}, true, catalog.ClaimRestored, "", func(u *owe.User) int { return u.Copied }},
+		{"restored here, it is said", func(_ *lostserver.Disaster, c *catalog.Claim) {
+			c.NowUID, c.NowStore = 0, lostserver.URL
+		}, false, catalog.ClaimHeld, "has no content there now", func(u *owe.User) int { return u.Held }},
+		{"restored here, and moved", func(d *lostserver.Disaster, c *catalog.Claim) {
+			c.NowUID, c.NowStore = 0, lostserver.URL
+			d.Server.Box("ann", "Else").Add(lostserver.Text(4))
+		}, false, catalog.ClaimRestored, "", func(u *owe.User) int { return len(u.Problems) }},
 		{"another message", func(_ *lostserver.Disaster, c *catalog.Claim) { c.SHA1[0]++ }, false, catalog.ClaimRestored, "", func(u *owe.User) int { return len(u.Problems) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

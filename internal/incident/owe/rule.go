@@ -56,6 +56,7 @@ func forgetCopy(c *catalog.Claim) {
 type docket struct {
 	c     *catalog.Catalog
 	user  string
+	store string
 	view  *sight
 	byID  map[int64]*catalog.Claim
 	at    map[place]int64 // where messages were
@@ -64,8 +65,8 @@ type docket struct {
 	begun map[int64]bool // claims that are some entry's
 }
 
-func openDocket(ctx context.Context, l *incident.Ledger, user string, v *sight) (*docket, error) {
-	d := &docket{c: l.Catalog(), user: user, view: v, byID: map[int64]*catalog.Claim{}, at: map[place]int64{}, now: map[place]int64{},
+func openDocket(ctx context.Context, l *incident.Ledger, store, user string, v *sight) (*docket, error) {
+	d := &docket{c: l.Catalog(), user: user, store: store, view: v, byID: map[int64]*catalog.Claim{}, at: map[place]int64{}, now: map[place]int64{},
 		lost: map[chunk.SHA1][]int64{}, begun: map[int64]bool{}}
 	err := l.Claims(ctx, catalog.ClaimQuery{User: user}, func(c *catalog.Claim) error {
 		d.add(c)
@@ -154,8 +155,10 @@ func (d *docket) rule(e entry) (ruling, error) {
 			err = d.again(&r, true)
 		case next.NowUID == uint32(e.UID) && next.NowFolder == e.folder:
 			err = d.again(&r, false)
-		case d.elsewhere(&next):
+		case next.NowUID != 0 || d.view.has(next.NowFolder, next.SHA1):
 			r.kind, r.take = kindCopied, true
+		case next.NowStore == d.store && next.SHA1 != zeroSum && !d.view.has("", next.SHA1):
+			err = d.again(&r, false) // a restore that took the entry for the message
 		default:
 			return r.odd("its content was brought back, and nobody can tell to which place"), nil
 		}
@@ -172,19 +175,6 @@ func (r ruling) odd(why string) ruling {
 	return r
 }
 
-// elsewhere tells whether a message's copy surely stands at another place.
-func (d *docket) elsewhere(c *catalog.Claim) bool {
-	if c.NowUID != 0 {
-		return true
-	}
-	b := d.view.boxes[c.NowFolder]
-	if b == nil || c.SHA1 == zeroSum {
-		return false
-	}
-	_, ok := b.sums[c.SHA1]
-	return ok
-}
-
 // again rules on a message that was whole and has lost its content again.
 func (d *docket) again(r *ruling, copied bool) error {
 	c := r.claim
@@ -195,7 +185,7 @@ func (d *docket) again(r *ruling, copied bool) error {
 	if err != nil {
 		return err
 	}
-	const why = "it was whole on the server, which has lost its content again"
+	const why = "it was whole on the server, or counted as brought back, and has no content there now"
 	switch {
 	case held && copied:
 		r.kind, r.take = kindCopied, true

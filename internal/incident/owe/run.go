@@ -221,7 +221,7 @@ func (t *turn) look(ctx context.Context) (err error) {
 		return err
 	}
 	t.report.Dangling = len(t.view.dangling)
-	t.docket, err = openDocket(ctx, t.l, t.part.User, t.view)
+	t.docket, err = openDocket(ctx, t.l, t.o.Store, t.part.User, t.view)
 	return err
 }
 
@@ -411,7 +411,7 @@ func (t *turn) lookLast(ctx context.Context) error {
 		return err
 	}
 	t.report.Left = len(v.dangling)
-	d, err := openDocket(ctx, t.l, t.part.User, v)
+	d, err := openDocket(ctx, t.l, t.o.Store, t.part.User, v)
 	if err != nil {
 		return err
 	}

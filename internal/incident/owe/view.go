@@ -93,6 +93,19 @@ func (v *sight) lists(p place) bool {
 	return ok
 }
 
+// has tells whether a folder, or any with "", has a message with this content.
+func (v *sight) has(folder string, sum chunk.SHA1) bool {
+	if sum == zeroSum {
+		return false
+	}
+	for name, b := range v.boxes {
+		if _, ok := b.sums[sum]; ok && (folder == "" || folder == name) {
+			return true
+		}
+	}
+	return false
+}
+
 // content is what a server answers when it is asked for a message.
 type content int
 
