@@ -91,9 +91,10 @@ type Report struct {
 	Users    []*User `json:"users"`  // of whom there is something to be said
 }
 
-// Incomplete tells whether something was not done, or is not as it should be.
+// Incomplete tells whether something was not done, or is not as it should be; of a
+// dry run, whether something could not be looked at.
 func (r *Report) Incomplete() bool {
-	return slices.ContainsFunc(r.Users, func(u *User) bool { return u.Refused || u.Left > 0 || len(u.Problems) > 0 })
+	return slices.ContainsFunc(r.Users, func(u *User) bool { return len(u.Problems) > 0 || !r.DryRun && (u.Refused || u.Left > 0) })
 }
 
 // A User is what was found of a user, and done.
