@@ -69,7 +69,9 @@ type Status struct {
 	// Lock says how the locks stand; nil in a vault without them.
 	Lock     *LockStatus `json:"lock,omitempty"`
 	Excluded []Folder    `json:"excluded,omitempty"`
-	Late     []string    `json:"late,omitempty"`
+	// Drill is the last restore that was made for practice; nil: there was none.
+	Drill *DrillStatus `json:"drill,omitempty"`
+	Late  []string     `json:"late,omitempty"`
 	// Attention needs a person; Acknowledged too, but one knows of it.
 	Attention    []string `json:"attention"`
 	Acknowledged []string `json:"acknowledged,omitempty"`
@@ -87,7 +89,7 @@ type Folder struct {
 func ReadStatus(ctx context.Context, c *catalog.Catalog, o StatusOptions) (*Status, error) {
 	o = o.withDefaults()
 	s := &Status{Runs: []catalog.Run{}, Attention: []string{}}
-	for _, step := range []func(context.Context, *catalog.Catalog, StatusOptions) error{s.facts, s.packs, s.locks, s.incidents, s.overdue, s.users, s.folders, s.runs, s.holds} {
+	for _, step := range []func(context.Context, *catalog.Catalog, StatusOptions) error{s.facts, s.packs, s.locks, s.incidents, s.overdue, s.users, s.folders, s.runs, s.holds, s.drills} {
 		if err := step(ctx, c, o); err != nil {
 			return nil, fmt.Errorf("status: %w", err)
 		}
