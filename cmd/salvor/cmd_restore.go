@@ -29,13 +29,14 @@ Restoring only adds: what the folder holds already (the same content) is skipped
 nothing is overwritten or removed, and an interrupted restore is completed by
 running it again. It needs the identity.
 
-Give USER, or --all, or --users-file.`,
+Give USER, or --all, or --users-file.` + drillWords,
 		UsageText: "salvor restore alice --to maildir:/tmp/alice\n" +
 			"salvor restore alice --folder INBOX --deleted-since yesterday --to maildir:/home/alice/Maildir --into RESTORED\n" +
 			"salvor restore --all --to maildir:/srv/new/%u/Maildir --pace 500msg/s\n" +
 			"salvor restore --all --to imaps://admin@new.example.org --refused eml:/root/refused\n" +
-			"salvor restore --all --to imaps://admin@new.example.org --incident server3",
-		Flags: []cli.Flag{
+			"salvor restore --all --to imaps://admin@new.example.org --incident server3\n" +
+			"salvor restore --drill --users 5",
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "put the mail into `STORE`"},
 			&cli.StringSliceFlag{Name: "folder", Usage: "only this `FOLDER`; 'Work/*' takes what lies below too"},
 			&cli.StringSliceFlag{Name: "uid", Usage: "only the message with UID `N`"},
@@ -49,12 +50,18 @@ Give USER, or --all, or --users-file.`,
 			&cli.StringFlag{Name: "incident", Usage: "bring back what the ledger of incident `NAME` says, and note there what came back"},
 			&cli.StringFlag{Name: "pace", Usage: "write at most at `RATE`, as in 200msg/s,20MB/s"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be restored, and write nothing"},
-		},
+		}, drillFlags()...),
 		Action: a.action(0, 1, a.restore),
 	}
 }
 
 func (a *app) restore(ctx context.Context, c *cli.Context) error {
+	if err := checkDrillFlags(c); err != nil || c.Bool("drill") {
+		if err == nil {
+			err = a.drill(ctx, c)
+		}
+		return err
+	}
 	o, err := a.restoreOptions(c)
 	if err != nil {
 		return err

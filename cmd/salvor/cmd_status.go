@@ -101,6 +101,7 @@ func (a *app) status(ctx context.Context, c *cli.Context) error {
 	a.print("mail     %s, %s; %s deleted and still kept", counted(st.Messages.Live, "message"), size(st.Bytes.Content), counted(st.Messages.DeletedKept, "message"))
 	a.print("stored   %s, of which %s wait to be erased%s", size(st.Bytes.Stored), size(st.Bytes.ToErase), since(st))
 	a.printLocks(st.Lock)
+	a.printLastDrill(st.Drill)
 	if err := a.printRuns(st.Runs); err != nil {
 		return err
 	}

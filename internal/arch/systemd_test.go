@@ -53,7 +53,7 @@ func (u unit) has(section, key, value string) bool {
 }
 
 func TestServicesAreLockedUp(t *testing.T) {
-	for name, command := range map[string]string{"salvor-backup": "backup", "salvor-prune": "prune"} {
+	for name, command := range map[string]string{"salvor-backup": "backup", "salvor-prune": "prune", "salvor-drill": "restore --drill"} {
 		u := readUnit(t, top+"/docs/systemd/"+name+".service")
 		if run := u.all("Service", "ExecStart"); len(run) != 1 || !strings.HasPrefix(run[0], "/usr/local/bin/salvor "+command+" ") {
 			t.Errorf("%s runs %q", name, run)
@@ -76,7 +76,7 @@ func TestServicesAreLockedUp(t *testing.T) {
 }
 
 func TestTimersSpreadTheNight(t *testing.T) {
-	for _, name := range []string{"salvor-backup", "salvor-prune"} {
+	for _, name := range []string{"salvor-backup", "salvor-prune", "salvor-drill"} {
 		u := readUnit(t, top+"/docs/systemd/"+name+".timer")
 		if len(u.all("Timer", "OnCalendar")) != 1 || len(u.all("Timer", "RandomizedDelaySec")) != 1 ||
 			!u.has("Timer", "Persistent", "yes") || !u.has("Install", "WantedBy", "timers.target") {
@@ -97,7 +97,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 		t.Fatal(err)
 	}
 	units, err := filepath.Glob(top + "/docs/systemd/*")
-	if err != nil || len(units) != 4 {
+	if err != nil || len(units) != 6 {
 		t.Fatalf("units: %v %v", units, err)
 	}
 	args := []string{"verify", "--man=no", "--recursive-errors=no"}
