@@ -91,8 +91,11 @@ func (s *messageFiles) look(uid uint32, archived bool, want int64) string {
 			return ""
 		}
 	}
-	return " missing"
+	return missingFile
 }
+
+// missingFile is what look says of a file that is not there.
+const missingFile = " missing"
 
 var errNoFile = errors.New("it is no regular file")
 
@@ -121,11 +124,13 @@ func (d *filesDir) size(name string) (int64, error) {
 // mark changes what a listing says of a live message whose file is not as its
 // record promises. The other State makes the engine open it, as does that it is
 // given no identity: a copy of the content elsewhere does not make this one whole.
-func (s *messageFiles) mark(m *mailstore.Message, archived bool) {
-	if wrong := s.look(uint32(m.UID), archived, m.Promised); wrong != "" {
+// It gives what is wrong.
+func (s *messageFiles) mark(m *mailstore.Message, archived bool) (wrong string) {
+	if wrong = s.look(uint32(m.UID), archived, m.Promised); wrong != "" {
 		m.State += wrong
 		m.ObjectID = ""
 	}
+	return wrong
 }
 
 // filesToken identifies the directories of a mailbox's files for its State: one

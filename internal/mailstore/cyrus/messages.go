@@ -36,6 +36,12 @@ const archivedPrefix = "archive/"
 // has not cleaned up yet. No message is opened; one that is there but whose file
 // is missing, or has another size, gets another State than it would have.
 func (s *Source) Messages(ctx context.Context, box mailstore.Mailbox, yield func(mailstore.Message) error) error {
+	return s.messages(ctx, box, func(m mailstore.Message, _ string) error { return yield(m) })
+}
+
+// messages is Messages that also says what is wrong with the file of a message
+// that is there: "" for nothing, else see messageFiles.look.
+func (s *Source) messages(ctx context.Context, box mailstore.Mailbox, yield func(m mailstore.Message, wrong string) error) error {
 	b, err := s.box(ctx, box)
 	if err != nil {
 		return asIncomplete(err)
@@ -82,7 +88,7 @@ type lister struct {
 	b     *box
 	box   mailstore.Mailbox
 	ctx   context.Context
-	yield func(mailstore.Message) error
+	yield func(m mailstore.Message, wrong string) error
 
 	part     *partition
 	files    *messageFiles // nil: files are not looked for
@@ -222,17 +228,17 @@ func (l *lister) list(f *index.File, rising bool) error {
 		if !f.Header.Version12() {
 			l.live[r.UID] = true
 		}
-		m := l.message(&r, f.HasGUID())
+		m, wrong := l.message(&r, f.HasGUID()), ""
 		if !rising || r.System&(index.Expunged|index.Unlinked) != 0 {
 			m.Expunged = expungedAt(&r)
 		} else {
 			if l.files != nil {
-				l.files.mark(&m, r.System&index.Archived != 0)
+				wrong = l.files.mark(&m, r.System&index.Archived != 0)
 			}
 			e := l.cache.Envelope(&r, f.Header.Version12())
 			m.MessageID, m.Envelope = e.MessageID, e.Text
 		}
-		if err := l.yield(m); err != nil {
+		if err := l.yield(m, wrong); err != nil {
 			return err
 		}
 	}

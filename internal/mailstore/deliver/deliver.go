@@ -112,16 +112,18 @@ type Owner struct {
 // OwnerOf is the owner of a directory, when root writes and it is somebody
 // else's: a user cannot read mail that belongs to root.
 func OwnerOf(root *os.Root) Owner {
-	if os.Geteuid() != 0 {
-		return Owner{}
-	}
 	d, err := root.Open(".")
 	if err != nil {
 		return Owner{}
 	}
 	defer d.Close()
+	return ownerOf(d)
+}
+
+// ownerOf is OwnerOf for an open directory.
+func ownerOf(d *os.File) Owner {
 	var st unix.Stat_t
-	if unix.Fstat(int(d.Fd()), &st) != nil || st.Uid == 0 {
+	if os.Geteuid() != 0 || unix.Fstat(int(d.Fd()), &st) != nil || st.Uid == 0 {
 		return Owner{}
 	}
 	return Owner{uid: int(st.Uid), gid: int(st.Gid), give: true}

@@ -1,0 +1,193 @@
+package deliver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Batch is files on their way to names that they had before. They are written
+// beside these under temporary names, and get their own when all of them are
+// durable. The zero value is empty.
+type Batch struct {
+	files []waiting
+	roots []*os.Root
+	clean map[directory]bool // nothing is left there of who was killed
+}
+
+type directory struct {
+	root *os.Root
+	name string
+}
+
+type waiting struct {
+	directory
+	tmp, file string
+	wrong     Wrong
+}
+
+// Wrong is what stands in the way of a file, at the zero value nothing: Name, in
+// the directory Dir below the same root, gets the name Aside there.
+type Wrong struct{ Dir, Name, Aside string }
+
+// Add writes a file, 0600, that is to be called name in a directory below root.
+// It belongs to whom the directory belongs. Directories that are missing are
+// made, 0700, for the owner of root. What is wrong is put aside at Commit.
+func (b *Batch) Add(root *os.Root, dir, name string, wrong Wrong, body []byte, mtime time.Time) error {
+	d, err := root.OpenFile(dir, DirFlags, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err = OwnerOf(root).Mkdir(root, dir); err == nil {
+			d, err = root.OpenFile(dir, DirFlags, 0)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	at := directory{root, dir}
+	if !b.clean[at] {
+		if err := ClearStale(d); err != nil {
+			return err
+		}
+		if b.clean == nil || len(b.clean) > maxClean {
+			b.clean = map[directory]bool{}
+		}
+		b.clean[at] = true
+	}
+	w := waiting{directory: at, tmp: TmpName(), file: name, wrong: wrong}
+	if err := ownerOf(d).Write(d, w.tmp, body, mtime); err != nil {
+		return fmt.Errorf("write into %s: %w", path.Join(root.Name(), dir), err)
+	}
+	b.files = append(b.files, w)
+	if !slices.Contains(b.roots, root) {
+		b.roots = append(b.roots, root)
+	}
+	return nil
+}
+
+// Commit makes the files durable, gives them their names, and makes these
+// durable. After an error the rest is dropped, and the batch is empty.
+func (b *Batch) Commit() error {
+	defer b.Drop()
+	if len(b.files) == 0 {
+		return nil
+	}
+	if err := Sync(b.roots...); err != nil {
+		return err
+	}
+	for len(b.files) > 0 {
+		if err := b.files[0].publish(); err != nil {
+			return err
+		}
+		b.files = b.files[1:]
+	}
+	return Sync(b.roots...)
+}
+
+func (w *waiting) publish() error {
+	d, err := w.root.OpenFile(w.name, DirFlags, 0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if w.wrong.Name != "" {
+		err = w.putAside()
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = Publish(d, w.tmp, d, w.file)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s in its place: %w", path.Join(w.root.Name(), w.name, w.file), err)
+	}
+	return nil
+}
+
+func (w *waiting) putAside() error {
+	d, err := w.root.OpenFile(w.wrong.Dir, DirFlags, 0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return Publish(d, w.wrong.Name, d, w.wrong.Aside)
+}
+
+// Drop removes what has not got its name.
+func (b *Batch) Drop() {
+	for _, w := range b.files {
+		_ = w.root.Remove(path.Join(w.name, w.tmp)) // the next one clears what stays
+	}
+	b.files, b.roots = nil, nil
+}
+
+// ClearStale removes what salvors that are dead have left in a directory under
+// temporary names.
+func ClearStale(d *os.File) error {
+	if _, err := d.Seek(0, 0); err != nil {
+		return err
+	}
+	for {
+		names, err := d.Readdirnames(4096)
+		for _, name := range names {
+			if !Stale(name) {
+				continue
+			}
+			if err := unix.Unlinkat(int(d.Fd()), name, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return &fs.PathError{Op: "remove", Path: path.Join(d.Name(), name), Err: err}
+			}
+		}
+		if len(names) == 0 || err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return err
+		}
+	}
+}
+
+// AsideName is a name under which something is put aside that stands where a
+// message's file should. Every mail server passes it over, and so does ClearStale.
+func AsideName(name string, now time.Time) string {
+	const longest = 200 // with the rest a file system takes it
+	return fmt.Sprintf("%sdamaged-%s-%d-%s", tmpPrefix, now.UTC().Format("20060102T150405Z"), Next(), name[:min(len(name), longest)])
+}
+
+// maxClean bounds how many directories are remembered as clean.
+const maxClean = 4096
+
+// FitOwner says why files that are put below root would not belong to the user
+// whom those below other belong to, nil when they would.
+func FitOwner(root, other *os.Root) error {
+	here, err := uidOf(root)
+	if err != nil {
+		return err
+	}
+	there, err := uidOf(other)
+	if err != nil {
+		return err
+	}
+	switch me := uint32(os.Geteuid()); {
+	case here != there:
+		return fmt.Errorf("%s belongs to user %d, %s to user %d: give it to the mail server's user", root.Name(), here, other.Name(), there)
+	case me != 0 && me != here:
+		return fmt.Errorf("%s belongs to user %d: run salvor as that user, or as root", root.Name(), here)
+	}
+	return nil
+}
+
+func uidOf(root *os.Root) (uint32, error) {
+	d, err := root.Open(".")
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	var st unix.Stat_t
+	err = unix.Fstat(int(d.Fd()), &st)
+	return st.Uid, err
+}
