@@ -1,7 +1,8 @@
 // Package stores opens mail stores by their URLs: maildir:PATH, mbox:PATH,
 // sdbox:PATH, mdbox:PATH, cyrus:IMAPD.CONF, imap://… and imaps://…, and, as a destination only, eml:DIR.
+// OpenFiller opens one whose index survived, to put files back.
 // It is where the command line's words meet the adapters; cmd/salvor calls it,
-// the engines do not.
+// and internal/incident, which opens copies; other engines do not.
 package stores
 
 import (

@@ -3,6 +3,7 @@ package stores
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,27 @@ func TestOpenSourceRefuses(t *testing.T) {
 		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("OpenSource(%q) = %v, want one line with %q", url, err, want)
 		}
+	}
+}
+
+func TestOpenFillerRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for url, want := range map[string]string{
+		"maildir:" + dir + "/none/%u":                         "no such file",
+		"maildir:" + dir + "/%u:CONTROL=/none:INDEX=/none/%u": "no such file",
+		"maildir:" + dir + "/%h":                              "unknown variable",
+		"cyrus:/none":                                         "no such file",
+		"mdbox:" + dir:                                        "cannot be put back into",
+		"imaps://a@b":                                         "cannot be put back into",
+		dir:                                                   "write maildir:" + dir,
+	} {
+		if _, err := OpenFiller(url, Options{}); !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), want) {
+			t.Errorf("OpenFiller(%q) = %v, want %q", url, err, want)
+		}
+	}
+	f, err := OpenFiller("maildir:"+dir+"/%u", Options{})
+	if err != nil || f.(io.Closer).Close() != nil {
+		t.Error(err)
 	}
 }
 
