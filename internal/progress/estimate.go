@@ -93,8 +93,12 @@ type guess struct{ low, middle, high time.Duration }
 
 var noGuess = guess{-1, -1, -1}
 
-// least is the narrowest range that is claimed, to either side.
-const least = 0.05
+// least is the narrowest range that is claimed, to either side; enough how long a
+// part of the time must be to say something of its own.
+const (
+	least  = 0.08
+	enough = time.Minute
+)
 
 // guess tells how long the rest takes. known says of which kinds the rest is
 // known; the others cost time, but are taken to be over.
@@ -104,15 +108,19 @@ func (e *estimator) guess(now time.Time, done, left labour, known [kinds]bool) g
 	}
 	all := append(e.notches[:len(e.notches):len(e.notches)], notch{now.Sub(e.began).Seconds(), done})
 	last := all[len(all)-1]
-	cost := learn(all, known)
+	cost := learn(thin(all), known)
 	low, high, found := math.Inf(1), 0.0, false
 	for _, part := range []float64{1, 0.5, 0.25} {
+		if part < 1 && last.at*part < enough.Seconds() {
+			continue // one large message would decide
+		}
 		begin := at(all, last.at*(1-part))
-		expected := last.done.minus(begin.done).costs(cost)
+		came := last.done.minus(begin.done)
+		expected := came.costs(cost)
 		if expected <= 0 {
 			continue // nothing came in that time
 		}
-		seconds := left.costs(cost) * (last.at - begin.at) / expected
+		seconds := within(left.costs(cost)*(last.at-begin.at)/expected, last.at-begin.at, came, left, known)
 		low, high, found = min(low, seconds), max(high, seconds), true
 	}
 	const most = float64(math.MaxInt64) / float64(time.Second) / 4
@@ -120,9 +128,27 @@ func (e *estimator) guess(now time.Time, done, left labour, known [kinds]bool) g
 		return noGuess
 	}
 	margin := max(least, unevenness(all, cost))
-	low, high = low/(1+margin)*(1-skips(all)), high*(1+margin)
+	low, high = low*(1-margin)*(1-skips(all)), high*(1+margin)
 	of := func(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 	return guess{of(low), of((low + high) / 2), of(high)}
+}
+
+// within keeps what was learned from little in bounds: when each kind has its
+// cost, the rest takes no longer than if that one of them took all the time of
+// which relatively most is left, and no shorter than if that one did of which
+// least is. What was skipped took time too, so there is no lower bound then.
+func within(seconds, took float64, came, left labour, known [kinds]bool) float64 {
+	low, high := math.Inf(1), 0.0
+	for kind, is := range known {
+		if is && came[kind] > 0 {
+			alone := took * left[kind] / came[kind]
+			low, high = min(low, alone), max(high, alone)
+		}
+	}
+	if came[ofSkipped] > 0 {
+		low = 0
+	}
+	return max(min(seconds, high), min(low, high))
 }
 
 // at gives what was done by a time, between two notches by their share of it.
@@ -172,7 +198,31 @@ func unevenness(all []notch, cost labour) float64 {
 	}
 	mean := sum / float64(n)
 	variance := max(0, squares/float64(n)-mean*mean) / float64(n-1)
-	return min(1, math.Sqrt(variance)/mean)
+	return min(0.5, math.Sqrt(variance)/mean)
+}
+
+// stretches is how many stretches the costs are learned from.
+const stretches = 100
+
+// thin leaves notches that part what was done into long stretches, each after
+// something small: what is paced is paid for afterwards, so that the time of a
+// large message at the end of a stretch would count in the next one.
+func thin(all []notch) []notch {
+	apart := len(all) / stretches
+	if apart < 2 {
+		return all
+	}
+	kept := all[:1:1]
+	for i := apart; i < len(all)-1; i += apart {
+		best := i
+		for j := i - apart/2 + 1; j <= i+apart/2 && j < len(all)-1; j++ {
+			if all[j].done[ofBytes]-all[j-1].done[ofBytes] < all[best].done[ofBytes]-all[best-1].done[ofBytes] {
+				best = j
+			}
+		}
+		kept = append(kept, all[best])
+	}
+	return append(kept, all[len(all)-1])
 }
 
 // learn finds the costs that explain best how long the stretches between notches

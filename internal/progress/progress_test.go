@@ -85,7 +85,7 @@ func TestLines(t *testing.T) {
 		}
 		for _, want := range []string{
 			"reading: begun\n",
-			"reading: 50%, 50 of 100 messages, 50.0 MB of 100 MB, 1.0 MB/s, about 48s-55s left\n",
+			"reading: 50%, 50 of 100 messages, 50.0 MB of 100 MB, 1.0 MB/s, about 46s-54s left\n",
 			"reading: done, 100 of 100 messages, 100 MB of 100 MB in 1m4",
 			"writing: begun\na warning\nwriting: done in 1.0s\nwords\n",
 		} {
