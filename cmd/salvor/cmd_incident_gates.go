@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -81,6 +82,36 @@ func (a *app) gates(ctx context.Context, name, to string, users []string) (rows 
 		return err
 	})
 	return rows, err
+}
+
+// updateGates brings the gates of users up to date after their mail was brought
+// back to a store, which is looked at where it is a running server.
+func (a *app) updateGates(ctx context.Context, l *incident.Ledger, users []string, to string) error {
+	o := gate.Options{Users: users, Hook: gate.Shell(a.settings.config.OnGate)}
+	if strings.HasPrefix(to, "imap:") || strings.HasPrefix(to, "imaps:") {
+		o.Store = to
+		end, err := a.liveServer(to, &o.Server)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
+	rows, err := gate.Update(ctx, l, o)
+	if err != nil {
+		return err
+	}
+	problems := 0
+	for _, r := range rows {
+		if r.Problem != nil {
+			problems++
+			a.warn("salvor: %s: %v", r.User, r.Problem)
+		}
+	}
+	if problems > 0 {
+		return withHint(incompletef("the gates of %s could not be brought up to date", counted(problems, "user")),
+			"`salvor incident gates "+l.Incident.Name+" --to "+shellWord(to)+"` tries again")
+	}
+	return nil
 }
 
 // gateWords is a gate for scripts.

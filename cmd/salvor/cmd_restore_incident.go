@@ -89,7 +89,14 @@ func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o 
 		return err
 	}
 	if ctx.Err() == nil {
-		return errors.Join(err, r.Flush(ctx))
+		if ferr := r.Flush(ctx); ferr != nil {
+			return errors.Join(err, ferr)
+		}
+		gerr := a.updateGates(ctx, l, users, o.To)
+		if err != nil {
+			return err
+		}
+		return gerr
 	}
 	// What is back is to stand in the ledger soon; what does not get there in time
 	// is found at the destination by the next restore.
