@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"salvor/internal/config"
+	"salvor/internal/incident/redeliver"
 	"salvor/internal/mailstore/stores"
 	"salvor/internal/objstore"
 	"salvor/internal/pace"
@@ -106,6 +107,7 @@ type configWords struct {
 	KeepDeleted     string            `json:"keep_deleted"`
 	EraseGrace      string            `json:"erase_grace"`
 	TombstonesKeep  string            `json:"tombstones_keep"`
+	RedeliverFolder string            `json:"redeliver_folder"`
 	Pace            string            `json:"pace"`
 	MinFreeSpace    int64             `json:"min_free_space"`
 	Users           map[string]string `json:"users"`
@@ -119,7 +121,7 @@ func (a *app) configShow(_ context.Context, _ *cli.Context) error {
 		ExcludeFolders: append([]string{}, s.config.ExcludeFolders...), JunkFolders: append([]string{}, s.config.JunkFolders...),
 		IncludeJunk: s.config.IncludeJunk, KeepDeleted: config.FormatDuration(s.config.KeepDeleted),
 		EraseGrace: config.FormatDuration(s.config.EraseGrace), TombstonesKeep: config.FormatDuration(s.config.TombstonesKeep),
-		Pace: s.config.Pace.String(), MinFreeSpace: a.minFreeSpace(), Users: map[string]string{}, Brake: s.config.Brake}
+		RedeliverFolder: first(s.config.RedeliverFolder, redeliver.DefaultFolder), Pace: s.config.Pace.String(), MinFreeSpace: a.minFreeSpace(), Users: map[string]string{}, Brake: s.config.Brake}
 	var users []string
 	for name, u := range s.config.Users {
 		if u.KeepDeleted != nil {
@@ -145,6 +147,7 @@ func (a *app) configShow(_ context.Context, _ *cli.Context) error {
 	}
 	a.print("erase-grace      %s", w.EraseGrace)
 	a.print("tombstones-keep  %s", w.TombstonesKeep)
+	a.print("redeliver-folder %q", w.RedeliverFolder)
 	a.print("pace             %s", w.Pace)
 	a.print("min-free-space   %s", pace.FormatBytes(w.MinFreeSpace))
 	a.print("brake            more than %g %% and %d messages of a user, %g %% of a partition", w.Brake.UserPercent, w.Brake.UserMessages, w.Brake.PartitionPercent)

@@ -72,6 +72,7 @@ Exit code 3: the incident is open, but something of the metadata could not be re
 			a.oweCommand(),
 			a.gatesCommand(),
 			a.incidentReportCommand(),
+			a.incidentSettleCommand(),
 			a.incidentGiveUpCommand(),
 			{
 				Name: "close", ArgsUsage: "NAME", Usage: "end an incident: deleted mail of its users expires again",

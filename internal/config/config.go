@@ -30,6 +30,9 @@ type Config struct {
 	JunkFolders []string
 	// IncludeJunk backs up Junk folders too.
 	IncludeJunk bool
+	// RedeliverFolder takes redelivered messages whose own folder cannot be made,
+	// "" for the default one.
+	RedeliverFolder string
 	// KeepDeleted is how long a message is kept after it vanished.
 	KeepDeleted time.Duration
 	// EraseGrace is how long condemned objects stay before they are deleted.

@@ -25,6 +25,7 @@ func TestLoadExample(t *testing.T) {
 	want.Source = "maildir:/var/vmail/%d/%n/Maildir"
 	want.ExcludeFolders = []string{"Cache/*"}
 	want.JunkFolders = []string{"Quarantine"}
+	want.RedeliverFolder = "Recovered"
 	want.MinFreeSpace = 2e9
 	want.Users["bob@example.org"] = User{KeepDeleted: &month}
 	want.Targets["s3://mail-backup/server3"] = Target{CredentialsFile: "/etc/salvor/s3.credentials"}

@@ -24,6 +24,7 @@ var topKeys = map[string]setter{
 	"user":             func(c *Config, v any) error { return setText(&c.User, v) },
 	"exclude-folders":  func(c *Config, v any) error { return setTexts(&c.ExcludeFolders, v) },
 	"junk-folders":     func(c *Config, v any) error { return setTexts(&c.JunkFolders, v) },
+	"redeliver-folder": func(c *Config, v any) error { return setText(&c.RedeliverFolder, v) },
 	"include-junk":     func(c *Config, v any) error { return setBool(&c.IncludeJunk, v) },
 	"keep-deleted":     func(c *Config, v any) error { return setDuration(&c.KeepDeleted, v) },
 	"erase-grace":      func(c *Config, v any) error { return setDuration(&c.EraseGrace, v) },

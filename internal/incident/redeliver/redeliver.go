@@ -46,7 +46,7 @@ type Options struct {
 	// Wait holds back before each message; nil does not.
 	Wait func(ctx context.Context, messages int, bytes int64) error
 	// Quiet is how long a folder's UIDNEXT must have stood still until it is sure
-	// that a session which broke off adds nothing more; 0 means 5 s.
+	// that a session which broke off adds nothing more; 0 means 3 s.
 	Quiet time.Duration
 	// Unknown is told what nobody owes; nil is not.
 	Unknown func(Content)
@@ -112,7 +112,7 @@ func (r *Report) Complete() bool { return r.Failed+r.InDoubt+r.Probable+r.Unread
 // error. incident.ErrUnknown, incident.ErrClosed; *vault.LockedError while another
 // process acts on the incident.
 func Run(ctx context.Context, h *history.History, o Options) (*Report, error) {
-	o.Folder, o.Workers, o.Quiet = orElse(o.Folder, DefaultFolder), orElse(o.Workers, 4), orElse(o.Quiet, 5*time.Second)
+	o.Folder, o.Workers, o.Quiet = orElse(o.Folder, DefaultFolder), orElse(o.Workers, 4), orElse(o.Quiet, 3*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

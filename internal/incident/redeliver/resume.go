@@ -166,6 +166,7 @@ type verdict struct {
 type arrival struct {
 	uid       mailstore.UID
 	sum       chunk.ID
+	sha1      chunk.SHA1
 	messageID string
 }
 
@@ -177,7 +178,8 @@ func (u *user) arrivals(ctx context.Context, a *attempt, v *verdict) error {
 	}
 	err := u.post.Find(ctx, a.folder, mailstore.Sought{From: a.next}, func(f mailstore.Found) error {
 		id, _ := identity(f.Wire)
-		v.came = append(v.came, arrival{uid: f.UID, sum: wireSum(f.Wire), messageID: id})
+		sum, sha1, _ := chunk.WireSums(f.Wire)
+		v.came = append(v.came, arrival{uid: f.UID, sum: sum, sha1: sha1, messageID: id})
 		return nil
 	})
 	if errors.Is(err, mailstore.ErrNoMailbox) {
@@ -196,7 +198,7 @@ func (u *user) arrivals(ctx context.Context, a *attempt, v *verdict) error {
 		}
 		for _, c := range v.came {
 			at := spot{a.folder, a.validity, c.uid}
-			if slices.Contains(sums, c.sum) && u.isFree(at, it.Claim.ID) {
+			if slices.Contains(sums, c.sum) && u.isFree(at, c.sha1, it.Claim.ID) {
 				v.found[it.Claim.ID] = c.uid
 				u.taken[at] = true
 				break
@@ -207,9 +209,9 @@ func (u *user) arrivals(ctx context.Context, a *attempt, v *verdict) error {
 }
 
 // isFree tells whether a message of the server is nobody else's.
-func (u *user) isFree(at spot, id int64) bool {
-	owner, owned := u.owner[at]
-	return !u.taken[at] && (!owned || owner == id)
+func (u *user) isFree(at spot, sum chunk.SHA1, id int64) bool {
+	owner := u.ownerOf(at, sum)
+	return !u.taken[at] && (owner == 0 || owner == id)
 }
 
 // of gives where a message of the attempt has arrived.
@@ -250,7 +252,7 @@ func (v *verdict) doubt(u *user, a *attempt, it *item) string {
 			continue
 		}
 		there++
-		if u.isFree(spot{a.folder, a.validity, c.uid}, it.Claim.ID) && c.messageID == id {
+		if u.isFree(spot{a.folder, a.validity, c.uid}, c.sha1, it.Claim.ID) && c.messageID == id {
 			return fmt.Sprintf("message %s came at that time, and may be this one in another form", uidIn(a.folder, uint32(c.uid)))
 		}
 	}

@@ -98,6 +98,29 @@ func TestResumeInOrder(t *testing.T) {
 	counts(t, r, redeliver.Report{Delivered: 3, StillOwed: 2, InDoubt: 2})
 }
 
+// A folder that has the UIDs that it had before gives new messages those of owed
+// ones. They are not those for that.
+func TestNewUnderOldUIDs(t *testing.T) {
+	l := newLab(t, with(onItsWay(owed("ann", "INBOX", 9, letterOf(1)), 1, letterOf(1)), func(c *catalog.Claim) { c.SentValidity = 7 }),
+		owed("ann", "INBOX", 5, letterOf(2)), owed("ann", "INBOX", 6, letterOf(3)), owed("ann", "INBOX", 7, letterOf(4)))
+	b := l.server.box("ann", "INBOX")
+	b.validity, b.next = 7, 5
+	b.add(letterOf(1), nil, arrival) // sent by a run before, as 5
+	b.add(letterOf(4), nil, arrival) // brought by a queue, as 6
+	for n := range 4 {
+		l.file(string(rune('a'+n)), letterOf(n+1))
+	}
+	counts(t, l.run(), redeliver.Report{Delivered: 3, AlreadyThere: 1})
+	for n, want := range map[int64]uint32{1: 5, 2: 7, 3: 8, 4: 6} {
+		if c := l.claim(n); c.State != catalog.ClaimRedelivered || c.NowUID != want {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(b.letters) != 4 {
+		t.Errorf("%+v", b.letters)
+	}
+}
+
 // What is on its way to another server is nobody's business here.
 func TestResumeElsewhere(t *testing.T) {
 	l := newLab(t, with(onItsWay(owed("ann", "INBOX", 1, letterOf(1)), 1, letterOf(1)), func(c *catalog.Claim) { c.SentStore = "imap://old" }))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"salvor/catalog"
+	"salvor/chunk"
 	"salvor/internal/incident"
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/folder"
@@ -67,7 +68,7 @@ const lastWords = 20 * time.Second
 
 // user serves one user. Its error ends the run.
 func (r *run) user(ctx context.Context, name string, matches []*match) error {
-	u := &user{run: r, name: name, owner: map[spot]int64{}, taken: map[spot]bool{}, pending: map[int64]catalog.Claim{}, left: map[int64]bool{},
+	u := &user{run: r, name: name, owner: map[spot]owner{}, taken: map[spot]bool{}, pending: map[int64]catalog.Claim{}, left: map[int64]bool{},
 		targets: map[string]target{}}
 	for _, m := range matches {
 		u.left[m.claim] = true
@@ -113,7 +114,7 @@ type user struct {
 	live mailstore.Live
 	post mailstore.Poster
 	// owner says whose message stands where, by the ledger.
-	owner map[spot]int64
+	owner map[spot]owner
 	// taken are the messages of the server that this run has counted as delivered.
 	taken map[spot]bool
 	// pending are claims that have changed and are not in the vault yet.
@@ -122,6 +123,15 @@ type user struct {
 	cleared []*match       // were on their way, and surely did not arrive
 	targets map[string]target
 	full    string // why the server takes nothing more of this user
+}
+
+// An owner is a claim whose message stands somewhere, or stood there once.
+type owner struct {
+	id int64
+	// sure: it was put there. Otherwise it stood there before the disaster, and is
+	// there again when its content is: a new message may have come under its UID.
+	sure bool
+	sum  chunk.SHA1
 }
 
 // A spot is where a message stands.
@@ -224,10 +234,7 @@ func (u *user) stands(c *catalog.Claim, at spot, grade catalog.Grade, why string
 	c.State, c.Doubt, c.Reason, c.Grade = catalog.ClaimRedelivered, false, why, grade
 	c.NowStore, c.NowFolder, c.NowValidity, c.NowUID = u.o.Store, at.folder, at.validity, uint32(at.uid)
 	if at.uid != 0 {
-		if (spot{c.Folder, c.UIDValidity, mailstore.UID(c.UID)}) == at {
-			c.State, c.Grade = catalog.ClaimPresent, ""
-		}
-		u.owner[at], u.taken[at] = c.ID, true
+		u.owner[at], u.taken[at] = owner{id: c.ID, sure: true}, true
 	}
 	u.change(c)
 }
@@ -312,12 +319,34 @@ func together(matches []*match) int {
 // learn reads whose messages stand where.
 func (u *user) learn(ctx context.Context) error {
 	return u.l.Claims(ctx, catalog.ClaimQuery{User: u.name}, func(c *catalog.Claim) error {
-		if c.UID != 0 {
-			u.owner[spot{c.Folder, c.UIDValidity, mailstore.UID(c.UID)}] = c.ID
+		if at := original(c); at.uid != 0 && !u.owner[at].sure {
+			u.owner[at] = owner{id: c.ID, sum: c.SHA1, sure: c.SHA1.IsZero() && c.State == catalog.ClaimPresent}
 		}
 		if c.NowUID != 0 {
-			u.owner[spot{c.NowFolder, c.NowValidity, mailstore.UID(c.NowUID)}] = c.ID
+			u.owner[spot{c.NowFolder, c.NowValidity, mailstore.UID(c.NowUID)}] = owner{id: c.ID, sure: true}
 		}
 		return nil
 	})
+}
+
+// original is where a message stood before the disaster; UID 0: unknown.
+func original(c *catalog.Claim) spot {
+	if c.UIDValidity == 0 {
+		return spot{}
+	}
+	return spot{c.Folder, c.UIDValidity, mailstore.UID(c.UID)}
+}
+
+// ownerOf gives the claim whose message, with this SHA-1, stands somewhere; 0 is
+// none. A restore notes no UIDVALIDITY.
+func (u *user) ownerOf(at spot, sum chunk.SHA1) int64 {
+	o, ok := u.owner[at]
+	if !ok {
+		at.validity = 0
+		o = u.owner[at]
+	}
+	if o.sure || !o.sum.IsZero() && o.sum == sum {
+		return o.id
+	}
+	return 0
 }

@@ -9,6 +9,7 @@ import (
 	"salvor/catalog"
 	"salvor/chunk"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/folder"
 )
 
 // some looks for messages of one folder at the server, and sends those that it has
@@ -155,14 +156,20 @@ func (u *user) make(ctx context.Context, name string) (refused string, err error
 		}
 		return nil
 	})
-	if err == nil {
-		err = u.post.Make(ctx, box)
+	if err != nil {
+		return "", err
 	}
-	var r *mailstore.Refusal
-	if errors.As(err, &r) {
-		return r.Why, nil
+	if err = u.post.Make(ctx, box); err == nil || ctx.Err() != nil {
+		return "", err
 	}
-	return "", err
+	if _, again := u.post.Stand(ctx, name); again == nil { // it is there, and something about it is not as it was
+		u.note("user %s: folder %q was made, but not wholly: %v", u.name, name, err)
+		return "", nil
+	}
+	if _, alive := u.post.Stand(ctx, folder.Inbox); alive != nil {
+		return "", err
+	}
+	return err.Error(), nil // the server answers, and will not have this one
 }
 
 // batchMessages is how many intentions are written down at a time.

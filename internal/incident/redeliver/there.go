@@ -106,7 +106,12 @@ func (u *user) isThere(it *item, c copied) {
 	if !c.same {
 		why += ", which came another way"
 	}
+	was := original(&it.Claim)
 	u.stands(&it.Claim, c.spot, it.sure(), why)
+	if was == c.spot && c.same {
+		it.Claim.State, it.Claim.Grade = catalog.ClaimPresent, ""
+		u.change(&it.Claim)
+	}
 	u.mu.Lock()
 	u.report.AlreadyThere++
 	u.mu.Unlock()
@@ -118,8 +123,7 @@ func (u *user) free(ctx context.Context, it *item) ([]copied, error) {
 	var out []copied
 	seen := map[int64]bool{} // claims that have explained a copy
 	for _, c := range it.copies {
-		owner, owned := u.owner[c.spot]
-		if owned && owner != it.Claim.ID {
+		if owner := u.ownerOf(c.spot, c.sum); owner != 0 && owner != it.Claim.ID {
 			seen[owner] = true
 			continue
 		}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/catalog"
+	"salvor/chunk"
+	"salvor/internal/incident/redeliver"
+	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/stores"
+	"salvor/restore"
+)
+
+func (a *app) redeliverCommand() *cli.Command {
+	return &cli.Command{
+		Name: "redeliver", Category: categoryDisaster,
+		Usage: "bring found mail back that an incident owes, each message exactly once",
+		Description: `Everything below --from is held against what the incident owes. Messages with the
+SHA-1 and size of an owed one (or, of a Dovecot, its file's name and size) are
+appended to their folders at the running server --to, with their flags and dates,
+under new UIDs. What has an owed message's Message-ID, size and date is probable;
+it is listed, and delivered with --accept probable only.
+
+--from is a directory of message files (salvaged, a Maildir, a Cyrus spool, .eml),
+mbox:FILE, another mail store as for backup, or vault: what later backups found.
+
+The server is asked before a message is sent; what it has already is not sent. A
+run may be interrupted at any time, and run again: nothing is sent twice. Where it
+cannot be told whether a message arrived, it is in doubt, and stays owed until
+salvor incident settle says what became of it.
+
+Exit code 3: not everything that was found could be delivered, or is in doubt.`,
+		UsageText: "salvor redeliver --incident server3 --from /mnt/rescue --to imaps://admin@new.example.org --dry-run\n" +
+			"salvor redeliver --incident server3 --from mbox:/root/queue.mbox --to imaps://admin@new.example.org\n" +
+			"salvor redeliver --incident server3 --from vault --to imaps://admin@new.example.org --user alice",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "incident", Usage: "the incident `NAME`"},
+			&cli.StringFlag{Name: "from", Usage: "what was found: `DIR`, mbox:FILE, another mail store, or vault"},
+			&cli.StringFlag{Name: "to", Usage: "deliver to the running server `STORE`, imaps://ADMIN@HOST or imap://ADMIN@HOST"},
+			&cli.StringFlag{Name: "accept", Usage: "`probable`: deliver also what is only probably owed"},
+			&cli.StringFlag{Name: "user", Usage: "only mail of `USER`"},
+			&cli.StringFlag{Name: "pace", Usage: "deliver at most at `RATE`, as in 200msg/s,20MB/s"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be delivered, and write nothing"},
+		},
+		Action: a.action(0, 0, a.redeliver),
+	}
+}
+
+func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
+	o, err := a.redeliverOptions(c)
+	if err != nil {
+		return err
+	}
+	s, err := a.openUnless(ctx, o.DryRun)
+	if err != nil {
+		return err
+	}
+	end, err := a.redeliverFrom(c, s, &o)
+	if err != nil {
+		return err
+	}
+	defer end()
+	server, err := stores.OpenServer(c.String("to"), a.storeOptions("", nil))
+	if err != nil {
+		return storeError(err)
+	}
+	if closer, ok := server.(io.Closer); ok {
+		defer closer.Close() // what was appended is there since the server has said so
+	}
+	o.Server = server
+	report, err := redeliver.Run(ctx, s.history(), o)
+	if err != nil {
+		return incidentHint(err)
+	}
+	if err := a.printRedelivered(report, &o); err != nil {
+		return err
+	}
+	return redeliverVerdict(report)
+}
+
+func (a *app) redeliverOptions(c *cli.Context) (redeliver.Options, error) {
+	o := redeliver.Options{Name: c.String("incident"), User: c.String("user"), DryRun: c.Bool("dry-run"), Folder: a.settings.config.RedeliverFolder, Now: a.now}
+	for _, flag := range []string{"incident", "from", "to"} {
+		if c.String(flag) == "" {
+			return o, withHint(usagef("--%s is missing", flag), "as in: salvor redeliver --incident NAME --from DIR --to imaps://ADMIN@HOST")
+		}
+	}
+	switch c.String("accept") {
+	case "":
+	case "probable":
+		o.AcceptProbable = true
+	default:
+		return o, usagef("--accept %s: only probable can be accepted", c.String("accept"))
+	}
+	if to := c.String("to"); !strings.HasPrefix(to, "imap:") && !strings.HasPrefix(to, "imaps:") {
+		return o, withHint(usagef("--to %s: mail is redelivered to a running server, over IMAP: only that can be asked whether a message arrived", to),
+			"as in: --to imaps://ADMIN@HOST")
+	}
+	// What follows the "?" says how to connect, not whereto.
+	o.Store, _, _ = strings.Cut(c.String("to"), "?")
+	if a.verbose {
+		o.Unknown = func(c redeliver.Content) { a.say("nobody owes %s", c.Place) }
+	}
+	limiter, err := a.pace(c)
+	o.Wait = limiter.Wait
+	return o, err
+}
+
+// redeliverFrom opens what --from names; end closes it.
+func (a *app) redeliverFrom(c *cli.Context, s *session, o *redeliver.Options) (end func() error, err error) {
+	from := c.String("from")
+	end = func() error { return nil }
+	if from == "vault" {
+		reader, err := a.mustRead(s)
+		if err != nil {
+			return nil, err
+		}
+		chunks := s.history().Chunks(reader)
+		o.From = redeliver.Vault{Catalog: s.catalog, Incident: o.Name, Read: func(ctx context.Context, id chunk.ID) ([]byte, error) {
+			return wireFromVault(ctx, s.catalog, chunks, id)
+		}}
+		return end, nil
+	}
+	if stores.CheckSource(from) == nil {
+		source, err := stores.OpenSource(from, a.storeOptions("", notEmpty([]string{o.User})))
+		if err != nil {
+			return nil, storeError(err)
+		}
+		if closer, ok := source.(io.Closer); ok {
+			end = closer.Close
+		}
+		o.From = redeliver.Store{Source: source}
+		return end, nil
+	}
+	dir, err := redeliver.OpenDir(from)
+	if err != nil {
+		return nil, withHint(usagef("--from: %w", err), "name a directory, mbox:FILE, a mail store as for backup, or vault")
+	}
+	o.From = dir
+	return dir.Close, nil
+}
+
+// wireFromVault reads a content in its wire form.
+func wireFromVault(ctx context.Context, c *catalog.Catalog, chunks restore.Chunks, id chunk.ID) ([]byte, error) {
+	content, ok, err := c.Content(id)
+	if err != nil {
+		return nil, err
+	}
+	where, there, err := c.Locate(chunk.Ref{Kind: chunk.KindMessage, ID: id})
+	if err != nil {
+		return nil, err
+	}
+	if !ok || !there {
+		return nil, fmt.Errorf("content %s: %w", id, mailstore.ErrVanished)
+	}
+	e := &catalog.Entry{Record: catalog.Record{Content: id, Stored: id, StoredSize: content.Size, LineEnds: chunk.EndsCRLF},
+		Size: content.Size, SHA1: content.SHA1, Where: where}
+	return restore.Message(ctx, c, chunks, e)
+}
+
+func (a *app) printRedelivered(r *redeliver.Report, o *redeliver.Options) error {
+	for _, n := range r.Notes {
+		a.warn("salvor: %s", n)
+	}
+	if r.MoreNotes > 0 {
+		a.warn("salvor: and %s more", counted(r.MoreNotes, "note"))
+	}
+	if a.json {
+		return a.printJSON(r)
+	}
+	did := "delivered"
+	if r.DryRun {
+		did = "would be delivered"
+	}
+	a.print("%s %s to %s; %d there already, %d failed, %d still owed", counted(r.Delivered, "message"), did, o.Store, r.AlreadyThere, r.Failed, r.StillOwed)
+	if r.InDoubt+r.Probable > 0 {
+		a.print("  %d in doubt, %d probable and not delivered", r.InDoubt, r.Probable)
+	}
+	a.print("  of what was found: %d held already, %d deleted by their users, %d owed by nobody, %d unreadable", r.AlreadyHeld, r.Deleted, r.Unknown, r.Unreadable)
+	if !r.DryRun && !a.verbose || len(r.Folders) == 0 {
+		return nil
+	}
+	t := a.newTable("USER", "FOLDER", ">MESSAGES", ">SIZE")
+	for _, f := range r.Folders {
+		if err := t.row(f.User, f.Name, counted64(f.Messages), size(f.Bytes)); err != nil {
+			return err
+		}
+	}
+	return t.flush()
+}
+
+// redeliverVerdict says what stays to be done of what was found.
+func redeliverVerdict(r *redeliver.Report) error {
+	switch {
+	case r.Complete() || r.DryRun && r.Unreadable == 0:
+		return nil
+	case r.InDoubt > 0:
+		return withHint(incompletef("%d could not be delivered, %d are in doubt, %d are probable, %d could not be read", r.Failed, r.InDoubt, r.Probable, r.Unreadable),
+			"`salvor incident list NAME --doubt` names what is in doubt; look whether it arrived, and say so with `salvor incident settle`")
+	case r.Failed == 0 && r.Probable > 0:
+		return withHint(incompletef("%d are probable and were not delivered, %d could not be read", r.Probable, r.Unreadable),
+			"they are named above; --accept probable delivers them")
+	}
+	return withHint(incompletef("%d could not be delivered, %d are probable, %d could not be read", r.Failed, r.Probable, r.Unreadable),
+		"`salvor incident list NAME --state owed` gives the reasons; what is delivered by now will not be sent again")
+}
+
+func (a *app) incidentSettleCommand() *cli.Command {
+	return &cli.Command{
+		Name: "settle", ArgsUsage: "NAME", Usage: "say what became of a message that is in doubt",
+		Description: `A message is in doubt when it was sent and nobody can tell whether it arrived. Look
+into the user's folders, then say so. Messages that are not in doubt are refused.`,
+		UsageText: "salvor incident list server3 --doubt --json\nsalvor incident settle server3 --claim 1742 --delivered\nsalvor incident settle server3 --claim 1742 --send-again",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "claim", Usage: "the message `ID`, as in incident list --json"},
+			&cli.BoolFlag{Name: "delivered", Usage: "it arrived, or the user has it in another way"},
+			&cli.BoolFlag{Name: "send-again", Usage: "it did not arrive: redeliver may send it again"},
+		},
+		Action: a.action(1, 1, a.incidentSettle),
+	}
+}
+
+func (a *app) incidentSettle(ctx context.Context, c *cli.Context) error {
+	id, err := strconv.ParseInt(c.String("claim"), 10, 64)
+	if err != nil || id <= 0 {
+		return withHint(usagef("--claim %q is no message of an incident", c.String("claim")), "`salvor incident list NAME --doubt --json` gives each its id")
+	}
+	if c.Bool("delivered") == c.Bool("send-again") {
+		return usagef("say what became of it: --delivered or --send-again")
+	}
+	s, err := a.openUnless(ctx, false)
+	if err != nil {
+		return err
+	}
+	claim, err := redeliver.Settle(ctx, s.history(), redeliver.SettleOptions{Name: c.Args().First(), Claim: id, Delivered: c.Bool("delivered"), By: operator(), Now: a.now})
+	if errors.Is(err, redeliver.ErrSettled) || errors.Is(err, redeliver.ErrNoClaim) {
+		return withHint(err, "`salvor incident list NAME --doubt --json` names those that are in doubt")
+	}
+	if err != nil {
+		return incidentHint(err)
+	}
+	if a.json {
+		return a.printJSON(wordsOfClaim(&claim))
+	}
+	a.print("message %d of %s in %s is %s: %s", claim.ID, clean(claim.User), clean(claim.Folder), claim.State, clean(claim.Reason))
+	return nil
+}
