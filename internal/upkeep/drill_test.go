@@ -165,6 +165,7 @@ func TestDrillFindsDamage(t *testing.T) {
 		{"no user", func(dir string) { must(t, os.RemoveAll(filepath.Join(dir, "ann"))) }, 9, "messages are missing: 9", "it is missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := inhabited(t)
 			o := drillOptions(w, c.damage)
 			o.Users = []string{"ann", "bob"}
