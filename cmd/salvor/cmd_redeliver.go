@@ -42,7 +42,7 @@ Exit code 3: not everything that was found could be delivered, or is in doubt.`,
 			"salvor redeliver --incident server3 --from vault --to imaps://admin@new.example.org --user alice",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "incident", Usage: "the incident `NAME`"},
-			&cli.StringFlag{Name: "from", Usage: "what was found: `DIR`, mbox:FILE, another mail store, or vault"},
+			&cli.StringFlag{Name: "from", Usage: "what was found: `DIR`, mbox:FILE, another mail store, or vault (else)"},
 			&cli.StringFlag{Name: "to", Usage: "deliver to the running server `STORE`, imaps://ADMIN@HOST or imap://ADMIN@HOST"},
 			&cli.StringFlag{Name: "accept", Usage: "`probable`: deliver also what is only probably owed"},
 			&cli.StringFlag{Name: "user", Usage: "only mail of `USER`"},
@@ -67,6 +67,12 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	defer end()
+	limiter, err := a.pace(c)
+	if err != nil {
+		return err
+	}
+	a.steer(ctx, c, limiter, o.Store)
+	o.Wait = limiter.Wait
 	server, err := stores.OpenServer(c.String("to"), a.storeOptions("", nil))
 	if err != nil {
 		return storeError(err)
@@ -87,7 +93,7 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 
 func (a *app) redeliverOptions(c *cli.Context) (redeliver.Options, error) {
 	o := redeliver.Options{Name: c.String("incident"), User: c.String("user"), DryRun: c.Bool("dry-run"), Folder: a.settings.config.RedeliverFolder, Now: a.now}
-	for _, flag := range []string{"incident", "from", "to"} {
+	for _, flag := range []string{"incident", "to"} {
 		if c.String(flag) == "" {
 			return o, withHint(usagef("--%s is missing", flag), "as in: salvor redeliver --incident NAME --from DIR --to imaps://ADMIN@HOST")
 		}
@@ -108,14 +114,12 @@ func (a *app) redeliverOptions(c *cli.Context) (redeliver.Options, error) {
 	if a.verbose {
 		o.Unknown = func(c redeliver.Content) { a.say("nobody owes %s", c.Place) }
 	}
-	limiter, err := a.pace(c)
-	o.Wait = limiter.Wait
-	return o, err
+	return o, nil
 }
 
 // redeliverFrom opens what --from names; end closes it.
 func (a *app) redeliverFrom(c *cli.Context, s *session, o *redeliver.Options) (end func() error, err error) {
-	from := c.String("from")
+	from := first(c.String("from"), "vault")
 	end = func() error { return nil }
 	if from == "vault" {
 		reader, err := a.mustRead(s)
