@@ -69,6 +69,7 @@ Exit code 3: the incident is open, but something of the metadata could not be re
 				},
 				Action: a.action(0, 1, a.incidentList),
 			},
+			a.incidentFillCommand(),
 			a.oweCommand(),
 			a.gatesCommand(),
 			a.incidentReportCommand(),
