@@ -51,8 +51,8 @@ type life struct {
 	online  *online
 }
 
-func newLife(user string, seed uint64) *life {
-	return &life{user: user, rng: rand.New(rand.NewPCG(seed, uint64(len(user)))), backed: map[string]bool{}, removed: map[string]bool{}, kept: map[string]bool{}}
+func newLife(n int, seed uint64) *life {
+	return &life{user: fmt.Sprintf("user%02d", n), rng: rand.New(rand.NewPCG(seed, uint64(n))), backed: map[string]bool{}, removed: map[string]bool{}, kept: map[string]bool{}}
 }
 
 // write makes a new message.
@@ -67,7 +67,7 @@ var someFlags = [][]string{nil, {`\Seen`}, {`\Seen`, `\Flagged`}, {`\Answered`, 
 
 func (l *life) deliver(c *imaptest.Client, folder string, n int, from time.Time) {
 	for i := range n {
-		c.Append(folder, l.write(), from.Add(time.Duration(i)*7*time.Minute), someFlags[l.rng.IntN(len(someFlags))]...)
+		c.Append(folder, l.write(), from.Add(time.Duration(i)*7*time.Minute+time.Duration(l.rng.IntN(360))*time.Second), someFlags[l.rng.IntN(len(someFlags))]...)
 	}
 }
 
@@ -312,6 +312,19 @@ func (w *world) until(rng *rand.Rand, kills int, codes []int, args ...string) st
 	}
 	w.t.Logf("%s: killed %d times, %.1f s: %s", args[:min(2, len(args))], killed, time.Since(begun).Seconds(), strings.TrimSpace(errs.String()))
 	return string(out)
+}
+
+// openKilled opens an incident, which is killed until it gets through.
+func (w *world) openKilled(rng *rand.Rand, source string) {
+	w.t.Helper()
+	args := []string{"incident", "open", "fire", "--source", source}
+	for range 4 {
+		w.killed(time.Duration(rng.Int64N(int64(700*time.Millisecond))), args...)
+		if w.run("incident", "list", "--json") != "" {
+			return
+		}
+	}
+	w.run(args...)
 }
 
 // totalsOf gives an incident's totals.
