@@ -71,8 +71,10 @@ func (a *app) incidentFill(ctx context.Context, c *cli.Context) error {
 	act := incident.ActOptions{Name: c.Args().First(), Purpose: "fill", Now: a.now, DryRun: o.DryRun}
 	var report *fill.Report
 	err = incident.Act(ctx, s.history(), act, func(ctx context.Context, l *incident.Ledger) (err error) {
-		report, err = fill.Run(ctx, l, o)
-		return err
+		if report, err = fill.Run(ctx, l, o); err != nil || o.DryRun {
+			return err
+		}
+		return a.updateGates(ctx, l, o.Users, o.Store)
 	})
 	a.closeDisplay()
 	if report != nil {
@@ -140,6 +142,8 @@ func (a *app) printFilled(r *fill.Report) error {
 // filled says what of a fill is left to be done.
 func filled(r *fill.Report) error {
 	switch {
+	case r.Failed == 0 && len(r.Problems) > 0:
+		return incompletef("the store could not be looked at in whole: %s", counted(len(r.Problems)+r.More, "problem"))
 	case r.Incomplete():
 		return incompletef("%s could not be put back, %s", counted(r.Failed, "message"), counted(len(r.Problems)+r.More, "problem"))
 	case r.Unnamed > 0 && r.Filled+r.Present == 0:

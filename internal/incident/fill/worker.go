@@ -225,6 +225,9 @@ func (w *worker) put(ctx context.Context, j *job) error {
 	if !c.InternalDate.IsZero() {
 		j.m.InternalDate = c.InternalDate // a Maildir's index may only guess it
 	}
+	if j.m.NoFlags {
+		j.m.Flags, j.m.NoFlags = c.Flags, false
+	}
 	stored, err := w.o.Read(ctx, &c)
 	if err == nil {
 		err = w.f.Put(ctx, *j.box, j.m, stored)
