@@ -12,6 +12,10 @@ type Extent struct {
 	Messages, Bytes int64 // as the source stored them
 }
 
+// Whole tells whether a query chooses all live mail of its users, whose extent is
+// known beforehand.
+func Whole(q catalog.Query) bool { return whole(q) && len(q.Folders) == 0 && q.AsOf.IsZero() }
+
 // expect tells the meter, as soon as it is known, how much there is. That of a
 // narrower selection is known only when it is done.
 func (e *engine) expect(ctx context.Context, users []string) {
@@ -26,7 +30,7 @@ func (e *engine) expect(ctx context.Context, users []string) {
 		e.Meter.Total(e.Expected.Messages, e.Expected.Bytes)
 		return
 	}
-	if e.Choose != nil || !whole(e.Query) || len(e.Query.Folders) > 0 || !e.Query.AsOf.IsZero() {
+	if e.Choose != nil || !Whole(e.Query) {
 		return
 	}
 	e.done.Go(func() {

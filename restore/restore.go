@@ -92,6 +92,9 @@ type Options struct {
 	// Into puts all folders below this one, INBOX included; "" restores each
 	// into itself.
 	Into string
+	// NewestFirst restores INBOX and the newest mail of each user before the rest
+	// (catalog.NewestFirst), instead of in the order of the packs.
+	NewestFirst bool
 	// DryRun reports what would be restored and writes nothing.
 	DryRun bool
 	// Refused takes the messages that Destination refuses; nil: they are failed.

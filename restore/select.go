@@ -34,7 +34,11 @@ func (r *run) choose(ctx context.Context) (*selection, error) {
 	s := &selection{query: query, boxes: map[string]*catalog.Mailbox{}, rows: map[int64]*catalog.Mailbox{}, unmet: map[uint32]bool{}}
 	s.query.User = r.name
 	// Few messages need no order, which costs a look at all of the user's.
-	if s.query.Order = catalog.ByLocation; len(s.query.UIDs) > 0 {
+	s.query.Order = catalog.ByLocation
+	if r.NewestFirst {
+		s.query.Order = catalog.NewestFirst
+	}
+	if len(s.query.UIDs) > 0 {
 		s.query.Order = catalog.ByFolder
 	}
 	_, found, err := r.Catalog.User(r.name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 
@@ -29,11 +30,14 @@ Restoring only adds: what the folder holds already (the same content) is skipped
 nothing is overwritten or removed, and an interrupted restore is completed by
 running it again. It needs the identity.
 
-Give USER, or --all, or --users-file.` + drillWords,
+Give USER, or --all, or --users-file. Of many users, those of --priority come first,
+then (with --all) those who got mail lately, the small ones first; of each user
+INBOX and the newest mail first. It shows when all will be there; salvor pace
+makes it faster or slower meanwhile.` + drillWords,
 		UsageText: "salvor restore alice --to maildir:/tmp/alice\n" +
 			"salvor restore alice --folder INBOX --deleted-since yesterday --to maildir:/home/alice/Maildir --into RESTORED\n" +
 			"salvor restore --all --to maildir:/srv/new/%u/Maildir --pace 500msg/s\n" +
-			"salvor restore --all --to imaps://admin@new.example.org --refused eml:/root/refused\n" +
+			"salvor restore --all --priority board.txt --to imaps://admin@new.example.org --refused eml:/root/refused\n" +
 			"salvor restore --all --to imaps://admin@new.example.org --incident server3\n" +
 			"salvor restore --drill --users 5",
 		Flags: append([]cli.Flag{
@@ -45,6 +49,7 @@ Give USER, or --all, or --users-file.` + drillWords,
 			&cli.StringFlag{Name: "into", Usage: "put everything below `FOLDER` instead of the original folders"},
 			&cli.BoolFlag{Name: "all", Usage: "restore all users"},
 			&cli.StringFlag{Name: "users-file", Usage: "restore the users that `FILE` names, one a line"},
+			&cli.StringFlag{Name: "priority", Usage: "restore those whom `FILE` names, one a line, before all others"},
 			&cli.BoolFlag{Name: "offline", Usage: "Dovecot is stopped: put the indexes of a Maildir aside, to keep UIDs there too"},
 			&cli.StringFlag{Name: "refused", Usage: "put what the destination refuses into `STORE`, as in eml:/root/refused"},
 			&cli.StringFlag{Name: "incident", Usage: "bring back what the ledger of incident `NAME` says, and note there what came back"},
@@ -79,6 +84,9 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	}
 	if named != 1 {
 		return usagef("give one of: a USER, --all, --users-file FILE")
+	}
+	if c.NArg() == 1 && c.String("priority") != "" {
+		return usagef("--priority is for --all and --users-file")
 	}
 	if c.String("incident") != "" {
 		a.steer(ctx, c, limiter, o.To)
@@ -147,14 +155,40 @@ func severalInto(users int, to string) error {
 
 // restoreUsersOf restores the users of --all or --users-file.
 func (a *app) restoreUsersOf(ctx context.Context, c *cli.Context, s *session, o restore.Options) error {
-	users, err := a.restoreUsers(ctx, c, s)
+	plan, err := a.restorePlan(ctx, c, s)
 	if err != nil {
 		return err
 	}
-	if err := severalInto(len(users), o.To); err != nil {
+	if err := severalInto(len(plan.Users), o.To); err != nil {
 		return err
 	}
-	return a.restoreMany(ctx, users, o)
+	o.NewestFirst = true
+	if restore.Whole(o.Query) {
+		o.Expected = plan.Extent
+	}
+	return a.restoreMany(ctx, plan.Users, o)
+}
+
+// restorePlan gives the users of --all or --users-file in their order.
+func (a *app) restorePlan(ctx context.Context, c *cli.Context, s *session) (*restore.Plan, error) {
+	var o restore.PlanOptions
+	var err error
+	if o.Users, err = readUsers(c, "users-file"); err == nil {
+		o.Priority, err = readUsers(c, "priority")
+	}
+	if err != nil {
+		return nil, err
+	}
+	plan, err := restore.MakePlan(ctx, s.catalog, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, user := range o.Priority {
+		if !slices.Contains(plan.Users, user) {
+			a.warn("salvor: warning: --priority: %s is not among those to be restored", user)
+		}
+	}
+	return plan, nil
 }
 
 // outdated tells, after a restore from a catalog that could not be brought up
@@ -209,23 +243,15 @@ func (a *app) restoreOptions(c *cli.Context) (restore.Options, error) {
 	return o, nil
 }
 
-// restoreUsers gives the users of --all or --users-file.
-func (a *app) restoreUsers(ctx context.Context, c *cli.Context, s *session) ([]string, error) {
-	var users []string
-	if path := c.String("users-file"); path != "" {
-		return readUsers(path)
+// readUsers reads the users that the file of a flag names; none without it.
+func readUsers(c *cli.Context, flag string) ([]string, error) {
+	path := c.String(flag)
+	if path == "" {
+		return nil, nil
 	}
-	err := s.catalog.Users(ctx, func(u *catalog.User) error {
-		users = append(users, u.Name)
-		return nil
-	})
-	return users, err
-}
-
-func readUsers(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, usagef("--users-file: %w", err)
+		return nil, usagef("--%s: %w", flag, err)
 	}
 	defer f.Close()
 	var users []string
@@ -236,10 +262,10 @@ func readUsers(path string) ([]string, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, usagef("--users-file: %w", err)
+		return nil, usagef("--%s: %w", flag, err)
 	}
 	if len(users) == 0 {
-		return nil, usagef("--users-file: %s names nobody", path)
+		return nil, usagef("--%s: %s names nobody", flag, path)
 	}
 	return users, nil
 }

@@ -52,7 +52,7 @@ func (a *app) restoreIncident(ctx context.Context, c *cli.Context, o restore.Opt
 // recall restores with the ledger in hand.
 func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o restore.Options) (err error) {
 	r := recall.New(l, o.To)
-	users, strangers, err := a.recallUsers(ctx, c, r)
+	users, strangers, err := a.recallUsers(ctx, c, l, r)
 	if err != nil {
 		return err
 	}
@@ -77,6 +77,9 @@ func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o 
 		return r.List(ctx, user, func(c *catalog.Claim) error { return yield(wishOf(c)) })
 	}
 	o.Folder = r.Folder
+	if o.Expected, err = expected(ctx, r, users); err != nil {
+		return err
+	}
 	o.Settled = func(ctx context.Context, user string, s restore.Settlement) error {
 		switch s.Outcome {
 		case restore.Added, restore.Present:
@@ -105,27 +108,48 @@ func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o 
 	return errors.Join(err, r.Flush(last))
 }
 
+// expected is how much is to be brought back of users.
+func expected(ctx context.Context, r *recall.Recall, users []string) (e restore.Extent, err error) {
+	e.Messages, e.Bytes, err = r.Extent(ctx, users)
+	return e, err
+}
+
 // lastWords is how long an interrupted restore may take to write the ledger.
 const lastWords = 10 * time.Second
 
 // recallUsers are those of the command line of whom something is to be brought
-// back, and those who are not in the ledger.
-func (a *app) recallUsers(ctx context.Context, c *cli.Context, r *recall.Recall) (users, strangers []string, err error) {
+// back, in their order, and those who are not in the ledger.
+func (a *app) recallUsers(ctx context.Context, c *cli.Context, l *incident.Ledger, r *recall.Recall) (users, strangers []string, err error) {
 	waiting, others, err := r.Users(ctx)
-	if err != nil || c.Bool("all") {
-		return waiting, nil, err
+	if err != nil {
+		return nil, nil, err
 	}
-	named := []string{c.Args().First()}
-	if path := c.String("users-file"); path != "" {
-		if named, err = readUsers(path); err != nil {
-			return nil, nil, err
-		}
+	var o restore.PlanOptions
+	if o.Users, err = readUsers(c, "users-file"); err == nil {
+		o.Priority, err = readUsers(c, "priority")
 	}
-	for _, u := range named {
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.NArg() == 1 {
+		o.Users = []string{c.Args().First()}
+	}
+	plan, err := restore.MakePlan(ctx, l.Catalog(), o)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, u := range plan.Users {
 		if _, found := slices.BinarySearch(waiting, u); found {
 			users = append(users, u)
-		} else if _, found := slices.BinarySearch(others, u); !found {
+		} else if _, found := slices.BinarySearch(others, u); !found && len(o.Users) > 0 {
 			strangers = append(strangers, u)
+		}
+	}
+	if c.Bool("all") { // those whom only the index knows come last
+		for _, u := range waiting {
+			if !slices.Contains(users, u) {
+				users = append(users, u)
+			}
 		}
 	}
 	return users, strangers, nil

@@ -66,6 +66,27 @@ func (r *Recall) Users(ctx context.Context) (waiting, others []string, err error
 	return waiting, others, err
 }
 
+// Extent is how many messages and bytes are to be brought back of users.
+func (r *Recall) Extent(ctx context.Context, users []string) (messages, bytes int64, err error) {
+	chosen := map[string]bool{}
+	for _, u := range users {
+		chosen[u] = true
+	}
+	for _, state := range []catalog.ClaimState{catalog.ClaimHeld, catalog.ClaimUncertain} {
+		err := r.ledger.Claims(ctx, catalog.ClaimQuery{State: state}, func(c *catalog.Claim) error {
+			if chosen[c.User] {
+				messages++
+				bytes += c.Size
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return messages, bytes, nil
+}
+
 // A sight is what the order of a user's claims needs of one: some 30 bytes, so
 // that a user with a million messages takes 30 MB.
 type sight struct {
@@ -74,8 +95,24 @@ type sight struct {
 	folder int32
 }
 
+// ages are the bounds of the blocks in which a folder's mail comes back, before
+// the user's newest message. Inside a block the oldest comes first: a server that
+// numbers anew gives the numbers in an order that clients can show.
+var ages = []time.Duration{14 * 24 * time.Hour, 90 * 24 * time.Hour, 365 * 24 * time.Hour}
+
+// block is which of the blocks a message belongs to.
+func block(at, newest int64) int {
+	for i, age := range ages {
+		if at >= newest-int64(age/time.Second) {
+			return i
+		}
+	}
+	return len(ages)
+}
+
 // List gives a user's claims that are to be brought back: INBOX first, then the
-// folder with the newest mail; in each the newest message first.
+// folders by their newest mail; of each the mail of two weeks, of 90 days, of a
+// year, and then the rest.
 func (r *Recall) List(ctx context.Context, user string, yield func(*catalog.Claim) error) error {
 	order, err := r.survey(ctx, user)
 	if err != nil {
@@ -96,38 +133,44 @@ func (r *Recall) List(ctx context.Context, user string, yield func(*catalog.Clai
 	return nil
 }
 
-// survey looks at all claims of a user once.
+// A place is a folder, as the order sees it.
+type place struct {
+	name   string
+	later  int   // 0: INBOX
+	newest int64 // internal date of its newest message
+}
+
+// survey puts a user's claims into their order.
 func (r *Recall) survey(ctx context.Context, user string) ([]sight, error) {
 	var all []sight
+	var places []place
 	number := map[string]int32{}
-	var names []string
-	var newest []int64 // by number of the folder
+	var newest int64
 	err := r.ledger.Claims(ctx, catalog.ClaimQuery{User: user}, func(c *catalog.Claim) error {
 		if c.State != catalog.ClaimHeld && c.State != catalog.ClaimUncertain {
 			return nil
 		}
 		n, known := number[c.Folder]
 		if !known {
-			n = int32(len(names))
-			number[c.Folder], names, newest = n, append(names, c.Folder), append(newest, 0)
+			n = int32(len(places))
+			number[c.Folder] = n
+			p := place{name: c.Folder, later: 1}
+			if strings.EqualFold(c.Folder, folder.Inbox) {
+				p.later = 0
+			}
+			places = append(places, p)
 		}
 		at := c.InternalDate.Unix()
-		newest[n] = max(newest[n], at)
+		places[n].newest, newest = max(places[n].newest, at), max(newest, at)
 		all = append(all, sight{c.ID, at, n})
 		return nil
 	})
 	slices.SortFunc(all, func(a, b sight) int {
 		if a.folder != b.folder {
-			first := func(n int32) int {
-				if strings.EqualFold(names[n], folder.Inbox) {
-					return 0
-				}
-				return 1
-			}
-			return cmp.Or(cmp.Compare(first(a.folder), first(b.folder)), cmp.Compare(newest[b.folder], newest[a.folder]),
-				strings.Compare(names[a.folder], names[b.folder]))
+			x, y := places[a.folder], places[b.folder]
+			return cmp.Or(cmp.Compare(x.later, y.later), cmp.Compare(y.newest, x.newest), strings.Compare(x.name, y.name))
 		}
-		return cmp.Or(cmp.Compare(b.at, a.at), cmp.Compare(b.id, a.id))
+		return cmp.Or(cmp.Compare(block(a.at, newest), block(b.at, newest)), cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id))
 	})
 	return all, err
 }
