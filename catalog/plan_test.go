@@ -47,6 +47,8 @@ func TestPlans(t *testing.T) {
 	must(t, err)
 	_, err = c.ClaimCounts(ctx, "fire")
 	must(t, err)
+	_, err = c.ClaimMarks(ctx, "fire")
+	must(t, err)
 	_, err = c.OpenIncidentOf("amy")
 	must(t, err)
 	_, err = c.Claimed(testID("m1"))

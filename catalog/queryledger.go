@@ -198,6 +198,32 @@ func (q queries) ClaimCounts(ctx context.Context, incident string) (map[ClaimSta
 	return counts, err
 }
 
+// ClaimMarks are what an incident's claims say beyond their states.
+type ClaimMarks struct {
+	// InFlight are owed, and may have been sent: whoever sent them finds out when
+	// he goes on. InDoubt are owed, and nobody can tell whether they arrived.
+	InFlight int64 `json:"in_flight"`
+	InDoubt  int64 `json:"in_doubt"`
+	// TakenOut are those whose entry was taken out of the server's index, whatever
+	// became of them.
+	TakenOut int64 `json:"taken_out"`
+}
+
+// ClaimMarks counts the marks of an incident's claims. It reads all of them.
+func (q queries) ClaimMarks(ctx context.Context, incident string) (m ClaimMarks, err error) {
+	err = q.list("count marks of an incident", func(c *conn) error {
+		return stream(ctx, c, `SELECT count(*) FILTER (WHERE c.state = 'owed' AND c.doubt = 0 AND c.sent_at IS NOT NULL),
+			count(*) FILTER (WHERE c.state = 'owed' AND c.doubt <> 0), count(*) FILTER (WHERE c.taken_at IS NOT NULL)
+			FROM incident i CROSS JOIN claim c NOT INDEXED ON c.incident = i.id WHERE i.name = ?`, func(st *stmt) { st.text(incident) },
+			func(r row) ClaimMarks { return ClaimMarks{InFlight: r.int(0), InDoubt: r.int(1), TakenOut: r.int(2)} },
+			func(found ClaimMarks) error {
+				m = found
+				return nil
+			})
+	})
+	return m, err
+}
+
 // OpenIncidentOf gives the name of an open incident that a user's mail is part
 // of: the user is of its source, or has claims in it. "" is none.
 func (q queries) OpenIncidentOf(user string) (name string, err error) {

@@ -178,7 +178,7 @@ func incidentHint(err error) error {
 		{incident.ErrExists, "`salvor incident show NAME` says how it stands"},
 		{incident.ErrUnknown, "`salvor incident list` names those that there are"},
 		{incident.ErrOwing, "`salvor incident list NAME --state owed` names them; --give-up counts them as lost"},
-		{incident.ErrInDoubt, "`salvor incident list NAME --doubt` names them; `salvor incident give-up NAME --all --in-doubt` counts them as lost"},
+		{incident.ErrInDoubt, "`salvor redeliver` finds out about what is under way, `salvor incident settle` says what became of the rest; give-up --in-doubt counts it as lost"},
 		{incident.ErrHeld, "restore them, or leave them in the backup with --leave-held"},
 		{incident.ErrNotOwed, "`salvor incident list NAME --state owed --json` gives users and ids; nothing was given up"},
 		{incident.ErrOverlap, "`salvor incident list` names it; a loss of the same users belongs to the same incident"},

@@ -45,7 +45,7 @@ func (a *app) printTotals(t *incident.Totals) error {
 // incidentWords is an incident with its totals. Marks and Gates are nil in a list.
 type incidentWords struct {
 	*incident.Totals
-	*incident.ClaimMarks
+	*catalog.ClaimMarks
 	Gates    *incident.GateCounts `json:"gates,omitempty"`
 	Source   string               `json:"source"`
 	Index    string               `json:"index"` // "": nothing survived
@@ -84,7 +84,7 @@ func (a *app) incidentShow(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	marks, err := incident.CountMarks(ctx, s.catalog, i.Name)
+	marks, err := s.catalog.ClaimMarks(ctx, i.Name)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (a *app) incidentShow(ctx context.Context, c *cli.Context) error {
 	}
 	if a.json {
 		w := wordsOfIncident(&i, totals)
-		w.ClaimMarks, w.Gates = marks, gates
+		w.ClaimMarks, w.Gates = &marks, gates
 		return a.printJSON(w)
 	}
 	a.print("incident %s, %s, by %s", i.Name, incidentState(&i), i.OpenedBy)
@@ -109,12 +109,12 @@ func (a *app) incidentShow(ctx context.Context, c *cli.Context) error {
 	if err := a.printTotals(totals); err != nil {
 		return err
 	}
-	a.printMarks(marks, gates)
+	a.printMarks(&marks, gates)
 	return nil
 }
 
 // printMarks writes what there is of marks and gates.
-func (a *app) printMarks(m *incident.ClaimMarks, g *incident.GateCounts) {
+func (a *app) printMarks(m *catalog.ClaimMarks, g *incident.GateCounts) {
 	if m.InFlight+m.InDoubt > 0 {
 		a.print("of what is owed, %d may be on their way, %d are in doubt", m.InFlight, m.InDoubt)
 	}

@@ -97,7 +97,7 @@ func TestActAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := incident.Close(t.Context(), w.H, incident.CloseOptions{Name: "fire", By: "op"}); err != nil {
+	if _, err := incident.Close(t.Context(), w.H, incident.CloseOptions{Name: "fire", By: "op", LeaveHeld: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := incident.Act(t.Context(), w.H, o, nothing); !errors.Is(err, incident.ErrClosed) {

@@ -68,7 +68,7 @@ func closeIn(ctx context.Context, tx *catalog.Tx, o CloseOptions) (t *Totals, ch
 	if err != nil || !i.ClosedAt.IsZero() {
 		return t, false, err
 	}
-	marks, err := CountMarks(ctx, tx, o.Name)
+	marks, err := tx.ClaimMarks(ctx, o.Name)
 	if err != nil {
 		return nil, false, err
 	}
@@ -77,7 +77,7 @@ func closeIn(ctx context.Context, tx *catalog.Tx, o CloseOptions) (t *Totals, ch
 	case t.Owed > 0 && !o.GiveUp:
 		return t, false, fmt.Errorf("%w: %d are owed, %d of these may have arrived", ErrOwing, t.Owed, unsure)
 	case unsure > 0:
-		return t, false, fmt.Errorf("%w: %d", ErrInDoubt, unsure)
+		return t, false, fmt.Errorf("%w: %d in doubt, %d under way", ErrInDoubt, marks.InDoubt, marks.InFlight)
 	case t.Held+t.Uncertain > 0 && !o.LeaveHeld:
 		return t, false, fmt.Errorf("%w: %d are held, %d uncertain", ErrHeld, t.Held, t.Uncertain)
 	}

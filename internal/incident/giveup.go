@@ -187,6 +187,6 @@ func loseClaim(c *catalog.Claim, why string, now time.Time) {
 	} else if c.Doubt {
 		why += "; it may have arrived"
 	}
-	c.State, c.Reason, c.SettledAt, c.Doubt = catalog.ClaimLost, why, now, false
+	c.State, c.Reason, c.SettledAt, c.Doubt, c.Grade = catalog.ClaimLost, why, now, false, ""
 	c.SentAt, c.SentStore, c.SentFolder, c.SentValidity, c.SentNext, c.SentOrder, c.SentSum = time.Time{}, "", "", 0, 0, 0, [32]byte{}
 }
