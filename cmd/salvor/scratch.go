@@ -18,8 +18,8 @@ type scratch struct {
 }
 
 const (
-	scratchPrefix = "drill-"
-	keptPrefix    = "kept-drill-"
+	scratchPrefix = "salvor-drill-"
+	keptPrefix    = "salvor-kept-drill-"
 )
 
 // newScratch makes a directory below beside; one that is kept is nobody's to

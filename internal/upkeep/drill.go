@@ -94,11 +94,20 @@ type drill struct {
 }
 
 func (d *drill) run(ctx context.Context, h *history.History) error {
+	if h.Host == nil {
+		return history.ErrNoWriter
+	}
 	if _, err := h.Follow(ctx); err != nil {
 		return err
 	}
 	before, err := d.c.Head()
 	if err != nil {
+		return err
+	}
+	// Better now than when all is done.
+	base := vault.Head(before)
+	base.Vault = h.Vault.ID()
+	if err := h.Vault.MayCommit(ctx, h.Host, base, vault.CommitDecision); err != nil {
 		return err
 	}
 	users, err := d.choose(ctx, before.Vault)

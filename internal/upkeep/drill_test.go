@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"salvor/catalog"
+	"salvor/internal/history"
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/stores"
 	"salvor/internal/testenv/world"
@@ -244,6 +245,28 @@ func TestDrillErrors(t *testing.T) {
 	}
 	fresh := world.New(t)
 	if _, err := upkeep.Drill(t.Context(), fresh.H, drillOptions(fresh, nil)); !errors.Is(err, upkeep.ErrNobody) {
+		t.Error(err)
+	}
+}
+
+// A host that may not record a drill does not begin one.
+func TestDrillNeedsWriter(t *testing.T) {
+	w := inhabited(t)
+	o := drillOptions(w, nil)
+	o.Restore = func(context.Context, []string, func(upkeep.Drilled)) error {
+		t.Error("something was restored")
+		return nil
+	}
+	key, err := w.H.Vault.NewHostKey("guest")
+	must(t, err)
+	must(t, w.H.Vault.Certify(t.Context(), w.Identity.Root(), key.Request(), []vault.Role{vault.RoleBackup}, w.Now))
+	guest := *w.H
+	guest.Host = key
+	if _, err := upkeep.Drill(t.Context(), &guest, o); !errors.Is(err, vault.ErrNotAuthentic) {
+		t.Error(err)
+	}
+	guest.Host = nil
+	if _, err := upkeep.Drill(t.Context(), &guest, o); !errors.Is(err, history.ErrNoWriter) {
 		t.Error(err)
 	}
 }
