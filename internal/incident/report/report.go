@@ -71,6 +71,9 @@ func Open(ctx context.Context, c *catalog.Catalog, name string, o Options) (*Rep
 			return nil, errors.Join(err, herr)
 		}
 	}
+	if errors.Is(err, incident.ErrSums) { // no two looks were at the same state
+		return nil, ErrChanged
+	}
 	if err != nil {
 		return nil, err
 	}
