@@ -73,6 +73,7 @@ func fourOwed() []catalog.Claim {
 // A process dies with every object of the ledger that it writes, and with every message
 // that it sends; afterwards each message is there once.
 func TestDies(t *testing.T) {
+	t.Parallel()
 	finish := func(t *testing.T, m *mortal) {
 		t.Helper()
 		m.revive()
@@ -149,6 +150,7 @@ func TestDies(t *testing.T) {
 // Whatever happens, nothing is sent more often than it is owed, and in the end
 // everything was delivered or is in doubt.
 func TestWhateverHappens(t *testing.T) {
+	t.Parallel()
 	begun := time.Now()
 	for n := 0; n < 4 || time.Since(begun) < *longer; n++ {
 		seed := uint64(time.Now().UnixNano())

@@ -64,7 +64,7 @@ type Report struct {
 	Delivered    int64 `json:"delivered"`
 	AlreadyThere int64 `json:"already_there"`
 	Failed       int64 `json:"failed"`
-	// StillOwed is what the ledger owes afterwards; InDoubt are those of it of which
+	// StillOwed is what the ledger owes afterwards (of Options.User only); InDoubt are those of it of which
 	// nobody can tell whether they were delivered.
 	StillOwed int64 `json:"still_owed"`
 	InDoubt   int64 `json:"in_doubt"`

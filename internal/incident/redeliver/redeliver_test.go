@@ -1,6 +1,7 @@
 package redeliver_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"salvor/catalog"
 	"salvor/internal/incident"
 	"salvor/internal/incident/redeliver"
+	"salvor/internal/mailstore/stores"
 	"salvor/internal/testenv/world"
 	"salvor/internal/vault"
 )
@@ -20,6 +22,7 @@ func lf(wire string) string { return strings.ReplaceAll(wire, "\r\n", "\n") }
 
 // Everything that a directory may hold, and what becomes of it.
 func TestDelivers(t *testing.T) {
+	t.Parallel()
 	l := newLab(t,
 		owed("ann", "INBOX", 11, letterOf(1)),
 		owed("ann", "Work/2026", 3, letterOf(2)),
@@ -93,6 +96,7 @@ func TestDelivers(t *testing.T) {
 }
 
 func TestProbable(t *testing.T) {
+	t.Parallel()
 	noHash := func(c *catalog.Claim) { clear(c.SHA1[:]) }
 	named := func(c *catalog.Claim) { noHash(c); c.MessageID = "<1@x>" }
 	at := func(d time.Duration) func(*catalog.Claim) {
@@ -154,6 +158,7 @@ func TestProbable(t *testing.T) {
 
 // What the server has already is not sent, in whatever way it came there.
 func TestThere(t *testing.T) {
+	t.Parallel()
 	received := "Return-Path: <a@b>\r\nReceived: from x\r\n\tby y; now\r\n" + letterOf(1)
 	other := strings.Replace(letterOf(1), "Text", "Other", 1)
 	standing := func(folder string, uid uint32) func(*catalog.Claim) {
@@ -209,6 +214,7 @@ func TestThere(t *testing.T) {
 
 // What the server does not take stays owed, with the reason; the rest goes on.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	l := newLab(t,
 		owed("ann", "Locked", 1, letterOf(1)), owed("ann", "INBOX", 2, letterOf(2)),
 		owed("bob", "INBOX", 1, letterOf(3)), owed("bob", "INBOX", 2, letterOf(4)), owed("bob", "Work", 3, letterOf(5)),
@@ -245,6 +251,7 @@ func TestRefused(t *testing.T) {
 
 // A server that tells no UIDs, and one that changes what it stores.
 func TestOddServers(t *testing.T) {
+	t.Parallel()
 	odd := strings.Replace(letterOf(1), "letter", "l\xc3\xa9tter", 1)
 	l := newLab(t, owed("ann", "INBOX", 1, odd), owed("ann", "INBOX", 2, letterOf(2)), owed("ann", "Old", 2, letterOf(2)))
 	l.server.noUIDs, l.server.munge = true, true
@@ -271,6 +278,7 @@ func TestUser(t *testing.T) {
 
 // Who comes second waits.
 func TestTwoOperators(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, owed("ann", "INBOX", 1, letterOf(1)))
 	l.file("a", letterOf(1))
 	in, out := make(chan bool), make(chan bool)
@@ -310,6 +318,58 @@ func TestVaultSource(t *testing.T) {
 	if n := l.server.count("ann", strings.ReplaceAll(stored, "\n", "\r\n")); n != 1 || l.claim(2).State != catalog.ClaimOwed {
 		t.Errorf("it is there %d times", n)
 	}
+}
+
+// Other mail stores are sources too. An mbox's own lines are not part of a
+// message.
+func TestStores(t *testing.T) {
+	l := newLab(t, owed("ann", "INBOX", 1, letterOf(1)), owed("ann", "INBOX", 2, letterOf(2)), owed("bob", "INBOX", 1, letterOf(3)))
+	l.file("box", "From a@b Sat Feb 28 22:00:00 2026\n"+lf(letterOf(1))+"\nFrom a@b Sat Feb 28 22:00:01 2026\n"+lf(letterOf(9))+"\n")
+	l.file("ann/cur/1.M1.x:2,S", lf(letterOf(2)))
+	l.file("bob/cur/1.M1.x:2,S", lf(letterOf(3)))
+	must(t, os.MkdirAll(filepath.Join(l.found, "cid", "cur"), 0))
+	from := func(url, user string) func(*redeliver.Options) {
+		return func(o *redeliver.Options) {
+			s, err := stores.OpenSource(url, stores.Options{})
+			must(t, err)
+			o.From, o.User = redeliver.Store{Source: s, User: user}, user
+		}
+	}
+	counts(t, l.run(from("mbox:"+filepath.Join(l.found, "box"), "")), redeliver.Report{Delivered: 1, StillOwed: 2, Unknown: 1})
+	counts(t, l.run(from("maildir:"+l.found+"/%u", "bob")), redeliver.Report{Delivered: 1})
+	r := l.run(from("maildir:"+l.found+"/%u", ""))
+	if os.Getuid() == 0 { // who reads every directory
+		r.Unreadable = 0
+	}
+	if r.Delivered != 1 || r.StillOwed != 0 || r.AlreadyHeld != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Ctrl-C: what was sent is in the ledger, the rest is as it was.
+func TestInterrupted(t *testing.T) {
+	l := newLab(t, owed("ann", "INBOX", 1, letterOf(1)), owed("ann", "INBOX", 2, letterOf(2)), owed("ann", "INBOX", 3, letterOf(3)))
+	for n := range 3 {
+		l.file(string(rune('a'+n)), letterOf(n+1))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	n := 0
+	l.server.fault = func() fault {
+		if n++; n == 2 {
+			stop()
+		}
+		return fine
+	}
+	r, err := l.try(ctx)
+	if !errors.Is(err, context.Canceled) || r.Delivered != 2 || r.StillOwed != 1 || r.InDoubt != 0 {
+		t.Errorf("%v: %+v", err, r)
+	}
+	for id, want := range map[int64]catalog.ClaimState{1: "redelivered", 2: "redelivered", 3: "owed"} {
+		if c := l.claim(id); c.State != want || c.InFlight() || want == "owed" && c.Reason != l.claims[2].Reason {
+			t.Errorf("%+v", c)
+		}
+	}
+	counts(t, l.run(), redeliver.Report{Delivered: 1, AlreadyHeld: 2})
 }
 
 func TestUnknownIncident(t *testing.T) {

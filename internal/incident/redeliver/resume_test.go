@@ -20,6 +20,7 @@ func onItsWay(c catalog.Claim, order int64, wire string) catalog.Claim {
 
 // What a run that broke off has left open, by what the server shows.
 func TestResume(t *testing.T) {
+	t.Parallel()
 	const nothing = "nobody else's"
 	received := "Received: from x\r\n\tby y; now\r\n" + letterOf(1)
 	for name, c := range map[string]struct {
@@ -134,6 +135,7 @@ func TestResumeElsewhere(t *testing.T) {
 
 // The connection breaks off while a message is sent.
 func TestUnanswered(t *testing.T) {
+	t.Parallel()
 	for what, want := range map[fault]struct {
 		state  catalog.ClaimState
 		copies int
@@ -171,6 +173,7 @@ func TestUnanswered(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
+	t.Parallel()
 	doubt := func(c *catalog.Claim) { c.Doubt, c.Reason = true, "in doubt: x" }
 	l := newLab(t, with(onItsWay(owed("ann", "INBOX", 1, letterOf(1)), 1, letterOf(1)), doubt), with(onItsWay(owed("ann", "INBOX", 2, letterOf(2)), 1, letterOf(2)), doubt),
 		owed("ann", "INBOX", 3, letterOf(3)))
