@@ -42,25 +42,63 @@ func (u *user) look(ctx context.Context, items []*item) error {
 		if stand.Messages == 0 {
 			continue
 		}
-		for _, it := range items {
-			err := u.copies(ctx, it, b.Name, stand)
-			if err != nil && !errors.Is(err, mailstore.ErrNoMailbox) {
-				return err
-			}
+		err = u.copies(ctx, items, b.Name, stand)
+		if err != nil && !errors.Is(err, mailstore.ErrNoMailbox) {
+			return err
 		}
 	}
 	return nil
 }
 
-// copies finds those of one message in one folder.
-func (u *user) copies(ctx context.Context, it *item, box string, stand mailstore.Stand) error {
-	id := it.messageID()
-	if len(it.forms) == 0 && id == "" {
-		return nil // nothing is known to look for
+// copies finds those of messages in one folder: first those with the same bytes,
+// all together, as a folder may have many messages of one size; then, for each,
+// those that came another way.
+func (u *user) copies(ctx context.Context, items []*item, box string, stand mailstore.Stand) error {
+	wanted := map[chunk.ID][]*item{}
+	var forms [][]byte
+	for _, it := range items {
+		for _, form := range it.forms {
+			id := wireSum(form)
+			if wanted[id] == nil {
+				forms = append(forms, form)
+			}
+			wanted[id] = append(wanted[id], it)
+		}
 	}
-	return u.post.Find(ctx, box, mailstore.Sought{Forms: it.forms, MessageID: id}, func(f mailstore.Found) error {
-		sha256, sum, _ := chunk.WireSums(f.Wire)
-		c := copied{spot: spot{box, stand.UIDValidity, f.UID}, sum: sum, same: f.Same || sha256 == it.SentSum && it.InFlight()}
+	if len(forms) > 0 {
+		err := u.post.Find(ctx, box, mailstore.Sought{Forms: forms}, func(f mailstore.Found) error {
+			id, sum, _ := chunk.WireSums(f.Wire)
+			for _, it := range wanted[id] {
+				it.copies = append(it.copies, copied{spot{box, stand.UIDValidity, f.UID}, sum, true})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, it := range items {
+		if err := u.cousins(ctx, it, box, stand); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cousins finds the messages with a message's Message-ID that are this one, and
+// came another way; or, where its content is not at hand, that are what was sent.
+func (u *user) cousins(ctx context.Context, it *item, box string, stand mailstore.Stand) error {
+	id := it.messageID()
+	if id == "" {
+		return nil
+	}
+	return u.post.Find(ctx, box, mailstore.Sought{MessageID: id}, func(f mailstore.Found) error {
+		at := spot{box, stand.UIDValidity, f.UID}
+		if slices.ContainsFunc(it.copies, func(c copied) bool { return c.spot == at }) {
+			return nil
+		}
+		id, sum, _ := chunk.WireSums(f.Wire)
+		c := copied{at, sum, it.InFlight() && id == it.SentSum}
 		if c.same || slices.ContainsFunc(it.forms, func(form []byte) bool { return sameButTrace(form, f.Wire) }) {
 			it.copies = append(it.copies, c)
 		}
