@@ -29,8 +29,9 @@ looks at all users, or at --user, and writes a plan; --plan runs it, two minutes
 for once more and taken out, so that clients hear of it. What the server can give is
 never touched, nor what the vault has: salvor restore --incident brings that back.
 
-More than 5 % of a user's messages are taken out only with --accept USER. An error of
-the server, other than a missing message, stops everything. After an interruption run
+More than 5 % of a user's messages are taken out only with --accept USER, and those
+count too that had content before: a volume that is away looks like lost files. An
+error of the server, other than a missing message, stops everything. After an interruption run
 the same plan again. It is refused unless the surviving metadata was copied first
 (salvor incident open --index).
 
@@ -215,6 +216,9 @@ func (a *app) printOweWords(r *owe.Report) {
 		for _, p := range u.Problems {
 			a.print("%s: %s", u.User, p)
 		}
+		if n := u.Again + u.New; n > 0 {
+			a.print("%s: %s had content before, and more may follow: is a volume away?", u.User, counted(n, "message"))
+		}
 		if n := u.Deleted + u.Junk + u.Lost; n > 0 {
 			a.print("%s: %d of these were removed by their user, %d are in Junk folders, %d were given up", u.User, u.Deleted, u.Junk, u.Lost)
 		}
@@ -223,7 +227,7 @@ func (a *app) printOweWords(r *owe.Report) {
 				u.User, counted(u.Held, "message"), r.Incident, r.Incident)
 		}
 		if u.Refused {
-			a.print("%s: %d of %s are more than 5 %%: not without --accept %s", u.User, u.Take, counted(u.Messages, "message"), shellWord(u.User))
+			a.print("%s: %.1f %% of %s are more than 5 %%: not without --accept %s", u.User, u.Percent, counted(u.Messages, "message"), shellWord(u.User))
 		}
 	}
 }

@@ -111,8 +111,10 @@ type User struct {
 	Deleted int     `json:"deleted"`
 	Junk    int     `json:"junk"`
 	Lost    int     `json:"lost"`
-	// Held are those that the vault has: they are not taken out.
-	Held int `json:"held"`
+	// Held are those that the vault has: they are not taken out. Again are those of
+	// them of which the ledger does not say so yet, as they had content before.
+	Held  int `json:"held"`
+	Again int `json:"again"`
 	// Damaged are those that give other bytes than they should: likewise.
 	Damaged int      `json:"damaged"`
 	Folders []Folder `json:"folders"`
@@ -142,13 +144,16 @@ func (u *User) problem(format string, args ...any) {
 	u.Problems = append(u.Problems, fmt.Sprintf(format, args...))
 }
 
-// judge weighs what is to be taken out against what there is.
+// judge weighs what is to be taken out against what there is. What has lost its
+// content again counts too: then a volume may be away.
 func (u *User) judge() {
 	if u.Messages > 0 {
-		u.Percent = 100 * float64(u.Take) / float64(u.Messages)
+		u.Percent = 100 * float64(u.Take+u.Again) / float64(u.Messages)
 	}
-	u.Refused = u.Take*100 > u.Messages*mostPercent
+	u.Refused = beyond(u.Take+u.Again, u.Messages)
 }
+
+func beyond(n, messages int) bool { return n*100 > messages*mostPercent }
 
 // Plan looks at the users' accounts, writes a plan to the incident's directory,
 // and changes nothing. The first error of the server ends it without a plan.
@@ -299,6 +304,7 @@ func (f *finding) ruled(r ruling) {
 	}
 	f.rulings = append(f.rulings, r)
 	if !r.take {
+		u.Again++
 		return
 	}
 	u.Take++

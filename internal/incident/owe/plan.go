@@ -56,6 +56,9 @@ type planUser struct {
 	entries  []planEntry
 }
 
+// again is how many entries are not to be taken out.
+func (u *planUser) again() int { return len(u.entries) - u.Take }
+
 // A planEntry is one message without content.
 type planEntry struct {
 	Folder      string             `json:"folder"`

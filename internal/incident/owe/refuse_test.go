@@ -102,6 +102,34 @@ func TestBrake(t *testing.T) {
 	}
 }
 
+// A volume that is away looks like lost files: what had content before is not
+// taken for lost unasked, neither by a plan nor after it.
+func TestVolumeAway(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{false, true} {
+		d := scene(t)
+		d.Server.Box("ann", "INBOX").Add(lostserver.Text(700)) // UID 62, which only this server has
+		var r *owe.Report
+		if late {
+			r = plan(t, d, options(d))
+		}
+		d.Server.Lose()
+		if !late {
+			r = plan(t, d, options(d))
+			if a, b := of(t, r, "ann"), of(t, r, "bob"); !a.Refused || a.Take != 4 || a.Again != 61 || !b.Refused || b.Take != 0 || b.Again != 60 {
+				t.Errorf("%+v %+v", a, b)
+			}
+		}
+		d.Sleep(owe.Settle)
+		before, ledger := d.Server.Listing(), d.Claims("")
+		r, err := run(d, options(d), r.Plan)
+		must(t, err)
+		if !reflect.DeepEqual(before, d.Server.Listing()) || !reflect.DeepEqual(ledger, d.Claims("")) || r.Taken != 0 || !of(t, r, "ann").Refused {
+			t.Errorf("late %v: %+v", late, of(t, r, "ann"))
+		}
+	}
+}
+
 func TestFivePercent(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -33,7 +33,7 @@ func Run(ctx context.Context, l *incident.Ledger, o Options, sum string) (*Repor
 	users := make([]string, len(p.users))
 	for i, u := range p.users {
 		users[i] = u.User
-		r.Users[i] = &User{User: u.User, Messages: u.Messages, Take: u.Take, Folders: []Folder{}, Problems: []string{}}
+		r.Users[i] = &User{User: u.User, Messages: u.Messages, Take: u.Take, Again: u.again(), Folders: []Folder{}, Problems: []string{}}
 		r.Users[i].judge()
 		r.Take += u.Take
 	}
@@ -160,9 +160,12 @@ func (t *turn) run(ctx context.Context) (err error) {
 	return t.lookLast(ctx)
 }
 
-// refuse tells whether more is to be taken out than may be unasked. What is out
-// already was accepted then.
+// refuse tells whether more is to be taken out than may be unasked, or more has
+// lost its content since.
 func (t *turn) refuse() bool {
+	if beyond(t.report.New, t.view.messages) {
+		t.report.Refused = true
+	}
 	for _, user := range t.o.Accept {
 		if user == t.part.User {
 			t.report.Refused = false
