@@ -25,8 +25,9 @@ type Filler interface {
 	// pass over, never removed. ErrPresent: the file is there and whole.
 	// ErrVanished: the index does not name the message any more.
 	Put(ctx context.Context, box Mailbox, m Message, stored []byte) error
-	// Sync gives what was put its names and makes it durable. On an error some of
-	// it may be there; a new Survey tells.
+	// Sync gives what was put its names and makes it durable. *Incomplete names
+	// files that could not get theirs, the others have; with any other error nothing
+	// is known, and a new Survey tells.
 	Sync(ctx context.Context) error
 }
 

@@ -44,10 +44,10 @@ type disk struct {
 	files map[string]string // by "user UID"
 	hash  bool              // the index tells SHA-1
 	// Failures, by "user UID".
-	surveyErr, putErr map[string]error
-	syncErr           error
-	open, opened      int
-	reads             int
+	surveyErr, putErr, nameErr map[string]error
+	syncErr                    error
+	open, opened               int
+	reads                      int
 }
 
 // A filler is one who works on it.
@@ -121,11 +121,21 @@ func (f *filler) Put(_ context.Context, box mailstore.Mailbox, m mailstore.Messa
 	return nil
 }
 
-func (f *filler) Sync(context.Context) error {
+func (f *filler) Sync(context.Context) (err error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if f.d.syncErr != nil {
 		return f.d.syncErr
+	}
+	var problems []*mailstore.Problem
+	for key, err := range f.d.nameErr {
+		if _, ok := f.under[key]; ok {
+			delete(f.under, key)
+			problems = append(problems, &mailstore.Problem{Path: key, Err: err})
+		}
+	}
+	if len(problems) > 0 {
+		defer func() { err = &mailstore.Incomplete{Problems: problems} }()
 	}
 	maps.Copy(f.d.files, f.under)
 	clear(f.under)
@@ -277,7 +287,8 @@ func TestFill(t *testing.T) {
 
 // What cannot be put stays as it is and is named; the others go on.
 func TestFailures(t *testing.T) {
-	l := newLab(t, map[string]int{"ann": 4, "bob": 2, "cid": 2}, nil)
+	l := newLab(t, map[string]int{"ann": 4, "bob": 3, "cid": 2}, nil)
+	l.disk.nameErr = map[string]error{"bob 6": errors.New("immutable")}
 	l.disk.putErr["ann 2"] = &mailstore.Refusal{Why: "other bytes"}
 	l.disk.putErr["ann 3"] = mailstore.ErrVanished
 	l.disk.putErr["ann 4"] = mailstore.ErrPresent
@@ -286,18 +297,19 @@ func TestFailures(t *testing.T) {
 	l.disk.surveyErr["cid"] = &mailstore.Incomplete{Problems: []*mailstore.Problem{{User: "cid", Path: "/x", Err: errors.New("unreadable")}}}
 	r, err := l.run(nil)
 	must(t, err)
-	if got, want := l.states(), "1 restored, 2 held, 3 held, 4 present, 5 held, 6 restored, 7 held, 8 held"; got != want {
+	if got, want := l.states(), "1 restored, 2 held, 3 held, 4 present, 5 held, 6 held, 7 restored, 8 held, 9 held"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	slices.Sort(r.Problems)
-	if r.Filled != 2 || r.Failed != 2 || r.Present != 1 || r.Unnamed != 3 || len(r.Problems) != 3 || !r.Incomplete() ||
+	if r.Filled != 2 || r.Failed != 3 || r.Present != 1 || r.Unnamed != 3 || len(r.Problems) != 4 || !r.Incomplete() ||
 		!strings.Contains(strings.Join(r.Problems, ";"), `"ann": "INBOX": UID 2 was not put back: the destination refuses the message: other bytes`) ||
 		!strings.Contains(strings.Join(r.Problems, ";"), "damaged in the vault for good") || !strings.Contains(strings.Join(r.Problems, ";"), "unreadable") {
 		t.Errorf("%+v", r)
 	}
 	clear(l.disk.putErr)
+	clear(l.disk.nameErr)
 	l.vault[contentOf(letter(5))] = letter(5)
-	if r, err = l.run(nil); err != nil || r.Filled != 3 || r.Failed != 0 {
+	if r, err = l.run(nil); err != nil || r.Filled != 4 || r.Failed != 0 {
 		t.Errorf("when all is well again: %+v, %v", r, err)
 	}
 }

@@ -30,8 +30,8 @@ type worker struct {
 	claims map[place]int64 // ids of the claims that wait
 	held   map[place]bool  // of these, those whose content the vault has
 	todo   []job
-	under  []mark // put, and not durable yet
-	bytes  int64  // of these
+	under  []job // put, and not durable yet
+	bytes  int64 // of these
 }
 
 // A place is where a message was, and is in the store's index.
@@ -235,7 +235,7 @@ func (w *worker) put(ctx context.Context, j *job) error {
 	var gone bool
 	switch {
 	case err == nil:
-		w.under, w.bytes = append(w.under, j.mark(true)), w.bytes+int64(len(stored))
+		w.under, w.bytes = append(w.under, *j), w.bytes+int64(len(stored))
 		if len(w.under) >= syncMessages || w.bytes >= syncBytes {
 			return w.sync(ctx)
 		}
@@ -277,14 +277,42 @@ func (w *worker) sync(ctx context.Context) error {
 	if len(w.under) == 0 {
 		return nil
 	}
-	if err := w.f.Sync(ctx); err != nil {
+	err := w.f.Sync(ctx)
+	var incomplete *mailstore.Incomplete
+	if err != nil && !errors.As(err, &incomplete) {
 		return err
 	}
-	n, bytes := int64(len(w.under)), w.bytes
-	w.count(func(r *Report) { r.Filled, r.Bytes = r.Filled+n, r.Bytes+bytes })
-	under := w.under
+	var marks []mark
+	for i := range w.under {
+		j := &w.under[i]
+		if incomplete != nil { // some are there: each is looked at
+			c, ok, err := w.l.Catalog().Claim(w.l.Incident.Name, j.id)
+			if err != nil {
+				return err
+			}
+			there := false
+			if ok {
+				if there, err = w.right(ctx, j, &c); err != nil {
+					return err
+				}
+			}
+			if !there {
+				continue
+			}
+		}
+		marks = append(marks, j.mark(true))
+	}
+	n, failed, bytes := int64(len(marks)), int64(len(w.under)-len(marks)), w.bytes
+	w.count(func(r *Report) {
+		r.Filled, r.Bytes, r.Failed = r.Filled+n, r.Bytes+bytes, r.Failed+failed
+		if incomplete != nil {
+			for _, p := range incomplete.Problems {
+				r.problem(p.Error())
+			}
+		}
+	})
 	w.under, w.bytes = nil, 0
-	return w.book.note(ctx, under)
+	return w.book.note(ctx, marks)
 }
 
 // notes adds what a store has to say of this user.

@@ -211,7 +211,20 @@ func (f *Filler) Sync(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return f.batch.Commit()
+	failed, err := f.batch.Commit()
+	if err != nil {
+		return err
+	}
+	return unplaced(failed)
+}
+
+// unplaced makes what did not get its name a listing's problems; nil for none.
+func unplaced(failed []*deliver.Unplaced) error {
+	var problems []*mailstore.Problem
+	for _, u := range failed {
+		problems = append(problems, &mailstore.Problem{Path: u.Path, Err: u.Err})
+	}
+	return incomplete(problems)
 }
 
 // Notes tells what was put aside.

@@ -73,22 +73,31 @@ func (b *Batch) Add(root *os.Root, dir, name string, wrong Wrong, body []byte, m
 }
 
 // Commit makes the files durable, gives them their names, and makes these
-// durable. After an error the rest is dropped, and the batch is empty.
-func (b *Batch) Commit() error {
+// durable. failed are those that could not get theirs, for reasons of their own;
+// with an error nothing is known. The batch is empty afterwards.
+func (b *Batch) Commit() (failed []*Unplaced, err error) {
 	defer b.Drop()
 	if len(b.files) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := Sync(b.roots...); err != nil {
-		return err
+		return nil, err
 	}
-	for len(b.files) > 0 {
-		if err := b.files[0].publish(); err != nil {
-			return err
+	left := b.files[:0]
+	for _, w := range b.files {
+		if err := w.publish(); err != nil {
+			failed = append(failed, &Unplaced{path.Join(w.root.Name(), w.name, w.file), err})
+			left = append(left, w)
 		}
-		b.files = b.files[1:]
 	}
-	return Sync(b.roots...)
+	b.files = left
+	return failed, Sync(b.roots...)
+}
+
+// An Unplaced is a file that did not get its name.
+type Unplaced struct {
+	Path string
+	Err  error
 }
 
 func (w *waiting) publish() error {
@@ -103,10 +112,7 @@ func (w *waiting) publish() error {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = Publish(d, w.tmp, d, w.file)
 	}
-	if err != nil {
-		return fmt.Errorf("put %s in its place: %w", path.Join(w.root.Name(), w.name, w.file), err)
-	}
-	return nil
+	return err
 }
 
 func (w *waiting) putAside() error {

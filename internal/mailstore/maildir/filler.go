@@ -63,9 +63,7 @@ func (f *Filler) enter(user string) error {
 	if f.account != nil && f.account.user == user {
 		return nil
 	}
-	if err := f.batch.Commit(); err != nil { // its roots are about to be closed
-		return err
-	}
+	f.batch.Drop() // its roots are about to be closed
 	a, err := f.x.openAccount(user)
 	if err != nil {
 		return &mailstore.Problem{User: user, Path: f.x.opt.Root.String(), Err: err}
@@ -401,9 +399,17 @@ func (f *Filler) Sync(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := f.batch.Commit()
-	if err != nil {
-		f.files = map[string]map[string]standing{} // some of it may be there
+	failed, err := f.batch.Commit()
+	if err == nil && len(failed) == 0 {
+		return nil
+	}
+	clear(f.files) // they are to be read anew
+	var problems []*mailstore.Problem
+	for _, u := range failed {
+		problems = append(problems, &mailstore.Problem{Path: u.Path, Err: u.Err})
+	}
+	if err == nil {
+		err = addProblems(nil, problems)
 	}
 	return err
 }
