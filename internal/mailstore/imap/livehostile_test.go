@@ -115,12 +115,12 @@ func TestInspectHostile(t *testing.T) {
 			return true
 		}, err: "at most 8388608 are taken"},
 		"flags without end": {fetch: func(c *fakeConn, args string, count int) bool {
-			flags := ""
+			var flags strings.Builder
 			for n := range 1 << 10 {
-				flags += fmt.Sprintf("%0200d ", n)
+				fmt.Fprintf(&flags, "%0200d ", n)
 			}
 			for n := range 100 {
-				if _, err := fmt.Fprintf(c, "* 1 FETCH (UID 1 FLAGS (%sb%d))\r\n", flags, n); err != nil {
+				if _, err := fmt.Fprintf(c, "* 1 FETCH (UID 1 FLAGS (%sb%d))\r\n", flags.String(), n); err != nil {
 					return false
 				}
 			}
@@ -151,7 +151,11 @@ func TestInspectHostile(t *testing.T) {
 				}
 				return true
 			})
-			s, err := Connect(Options{Host: "127.0.0.1", Port: f.port(), Security: wire.Insecure, User: "alice", Password: []byte("secret"), ReadTimeout: time.Second, patience: patience{4, 10 * time.Millisecond}})
+			patient := 20 * time.Second
+			if name == "no answer" {
+				patient = time.Second
+			}
+			s, err := Connect(Options{Host: "127.0.0.1", Port: f.port(), Security: wire.Insecure, User: "alice", Password: []byte("secret"), ReadTimeout: patient, patience: patience{4, 10 * time.Millisecond}})
 			if err != nil {
 				t.Fatal(err)
 			}
