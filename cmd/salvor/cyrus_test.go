@@ -38,7 +38,7 @@ func TestWholeCyrusComesBack(t *testing.T) {
 	to := "imap://admin@" + fresh.Addr()
 	kills := 0
 	for range 6 {
-		if w.killed(time.Duration(50+random.IntN(800))*time.Millisecond, "restore", "--all", "--to", to) {
+		if w.killed(time.Duration(50+random.IntN(400))*time.Millisecond, "restore", "--all", "--to", to) {
 			kills++
 		}
 	}

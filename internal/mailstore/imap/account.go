@@ -137,6 +137,10 @@ func (a *account) open(ctx context.Context, m mailstore.Mailbox) (*box, error) {
 		if err := a.furnish(ctx, b); err != nil {
 			return b, err
 		}
+	} else if b.onWire == folder.Inbox && a.admin != nil {
+		if err := a.furnishKilled(ctx, b); err != nil {
+			return b, err
+		}
 	}
 	b.next = k.next
 	if k.ghosts > 0 {
@@ -269,6 +273,22 @@ func (a *account) furnish(ctx context.Context, b *box) error {
 		return nil
 	}
 	return err
+}
+
+// furnishKilled furnishes the INBOX of a user who has no subscription at all: a
+// restore was killed when it had made INBOX.
+func (a *account) furnishKilled(ctx context.Context, b *box) error {
+	some := false
+	err := a.do(ctx, func(c *wire.Conn) error {
+		return c.Subscribed(ctx, "", "*", func(wire.Listed) error {
+			some = true
+			return nil
+		})
+	})
+	if err != nil || some {
+		return err
+	}
+	return a.furnish(ctx, b)
 }
 
 // giveUse looks whether CREATE gave the folder its special use, and else sets it

@@ -331,6 +331,11 @@ func (a *account) prepare(ctx context.Context, boxes []*box) error {
 // apply makes one mailbox out of what was left with the server.
 func (a *account) apply(ctx context.Context, b *box) error {
 	m := a.mailboxOf(b)
+	// Whoever is killed between a folder and its subscription is not made good: the
+	// next restore finds the folder, and cannot tell what its user wants.
+	if b.name != folder.Inbox {
+		a.subscribe(ctx, b)
+	}
 	err := a.applyOnce(ctx, m)
 	switch says := wordsOf(err); {
 	case strings.HasPrefix(says, "IMAP_MAILBOX_MOVED") && !b.exact.there:
@@ -352,7 +357,18 @@ func (a *account) apply(ctx context.Context, b *box) error {
 		a.stage.lose(err)
 	}
 	b.exact.done = err == nil
+	if b.exact.done && b.name == folder.Inbox { // there is no user before
+		a.subscribe(ctx, b)
+	}
 	return err
+}
+
+// subscribe subscribes the user to a folder, there or not yet. Should that fail,
+// dress tries again, and tells.
+func (a *account) subscribe(ctx context.Context, b *box) {
+	if b.mailbox.Subscribed {
+		_ = a.admin.send(ctx, "SYNCAPPLY", func(w io.Writer) error { return cyrussync.WriteSubscribe(w, a.link.user, b.exact.internal) })
+	}
 }
 
 func (a *account) applyOnce(ctx context.Context, m *cyrussync.Mailbox) error {

@@ -127,6 +127,13 @@ func WriteUser(w io.Writer, user string) error {
 	return err
 }
 
+// WriteSubscribe writes the arguments of SYNCAPPLY that subscribe a user to a
+// mailbox, which need not be there.
+func WriteSubscribe(w io.Writer, user, mailbox string) error {
+	_, err := fmt.Fprintf(w, "SUB %%(USERID %s MBOXNAME %s)", astring(user), astring(mailbox))
+	return err
+}
+
 // AppendFile appends a content to what SYNCAPPLY MESSAGE is to leave with the
 // session, which begins with MessagesHead and ends with MessagesEnd.
 func AppendFile(dst []byte, partition string, guid chunk.SHA1, content []byte) []byte {
