@@ -89,9 +89,6 @@ func keep(t *testing.T, o Options) map[string]string {
 // seen as it was: UIDs, UIDVALIDITY, flags, keywords, dates, subscriptions.
 func TestFill(t *testing.T) {
 	for _, l := range locations {
-		if l.name == "inbox" {
-			continue
-		}
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			s, o, _, before := served(t, l.location)
