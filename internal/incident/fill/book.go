@@ -2,6 +2,7 @@ package fill
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,44 +26,65 @@ type mark struct {
 }
 
 // A book keeps marks until they are written into the ledger, many at a time: each
-// change is a commit in the vault.
+// change is a commit in the vault, which takes a second, and nobody waits for it.
 type book struct {
 	l     *incident.Ledger
 	store string
 
-	mu    sync.Mutex
-	marks []mark
-	since time.Time
+	mu     sync.Mutex
+	marks  []mark
+	since  time.Time
+	failed error // of a change that nobody waited for
+	write  sync.Mutex
 }
 
-// note keeps marks of what is durable in the store.
+// note keeps marks of what is durable in the store. The error is that of a change
+// of the ledger before.
 func (b *book) note(ctx context.Context, marks []mark) error {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if len(b.marks) == 0 {
 		b.since = b.l.Now()
 	}
 	b.marks = append(b.marks, marks...)
 	due := len(b.marks) >= bookAfter || b.l.Now().Sub(b.since) >= bookEvery
-	b.mu.Unlock()
-	if !due {
-		return nil
+	if due && b.failed == nil && b.write.TryLock() {
+		go func() {
+			defer b.write.Unlock()
+			if err := b.flush(ctx); err != nil {
+				b.mu.Lock()
+				b.failed = err
+				b.mu.Unlock()
+			}
+		}()
 	}
+	return b.failed
+}
+
+// end writes all marks into the ledger.
+func (b *book) end(ctx context.Context) error {
+	b.write.Lock()
+	defer b.write.Unlock()
 	return b.flush(ctx)
 }
 
-// flush writes all marks into the ledger.
+// flush is called by who has write.
 func (b *book) flush(ctx context.Context) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.marks) > 0 {
+	for {
+		b.mu.Lock()
 		batch := b.marks[:min(len(b.marks), bookAfter)]
+		b.mu.Unlock()
+		if len(batch) == 0 {
+			return nil
+		}
 		err := b.l.Change(ctx, func(e *incident.Edit) error { return b.put(e, batch) })
 		if err != nil {
 			return err
 		}
-		b.marks, b.since = b.marks[len(batch):], b.l.Now()
+		b.mu.Lock()
+		b.marks, b.since = slices.Clone(b.marks[len(batch):]), b.l.Now()
+		b.mu.Unlock()
 	}
-	return nil
 }
 
 func (b *book) put(e *incident.Edit, batch []mark) error {

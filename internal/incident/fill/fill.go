@@ -98,8 +98,9 @@ func (r *Report) problem(line string) {
 
 // A run fills a store once.
 type run struct {
-	l *incident.Ledger
-	o Options
+	l   *incident.Ledger
+	o   Options
+	ctx context.Context // of the whole run, which changes of the ledger belong to
 
 	mu     sync.Mutex
 	report *Report
@@ -111,7 +112,7 @@ type run struct {
 // an error.
 func Run(ctx context.Context, l *incident.Ledger, o Options) (*Report, error) {
 	begun := time.Now()
-	r := &run{l: l, o: o, report: &Report{Incident: l.Incident.Name, Store: o.Store, DryRun: o.DryRun, Problems: []string{}, Notes: []string{}}}
+	r := &run{l: l, o: o, ctx: ctx, report: &Report{Incident: l.Incident.Name, Store: o.Store, DryRun: o.DryRun, Problems: []string{}, Notes: []string{}}}
 	r.book = book{l: l, store: o.Store}
 	users, err := r.users(ctx)
 	if err != nil {
@@ -203,7 +204,7 @@ func (r *run) end(ctx context.Context) error {
 		defer stop()
 		ctx = last
 	}
-	return errors.Join(err, r.book.flush(ctx))
+	return errors.Join(err, r.book.end(ctx))
 }
 
 func closeFiller(f mailstore.Filler) error {

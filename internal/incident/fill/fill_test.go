@@ -160,7 +160,7 @@ type lab struct {
 
 // newLab makes one of users' claims, which have IDs from 1 on and UIDs that are
 // those. change makes them others.
-func newLab(t *testing.T, users map[string]int, change func(*catalog.Claim)) *lab {
+func newLab(t testing.TB, users map[string]int, change func(*catalog.Claim)) *lab {
 	t.Helper()
 	w := world.New(t)
 	l := &lab{World: w, vault: map[chunk.ID]string{}}

@@ -175,7 +175,7 @@ func (w *worker) recognise(ctx context.Context, whole []job) error {
 	if w.o.DryRun {
 		return nil
 	}
-	return w.book.note(ctx, marks)
+	return w.book.note(w.ctx, marks)
 }
 
 // right tells whether a file holds what the vault has of the message, or what the
@@ -242,7 +242,7 @@ func (w *worker) put(ctx context.Context, j *job) error {
 		return nil
 	case errors.Is(err, mailstore.ErrPresent):
 		w.count(func(r *Report) { r.Present++ })
-		return w.book.note(ctx, []mark{j.mark(false)})
+		return w.book.note(w.ctx, []mark{j.mark(false)})
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case hopeless(err):
@@ -312,7 +312,7 @@ func (w *worker) sync(ctx context.Context) error {
 		}
 	})
 	w.under, w.bytes = nil, 0
-	return w.book.note(ctx, marks)
+	return w.book.note(w.ctx, marks)
 }
 
 // notes adds what a store has to say of this user.
