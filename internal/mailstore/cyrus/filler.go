@@ -156,7 +156,7 @@ func (f *Filler) Put(ctx context.Context, box mailstore.Mailbox, m mailstore.Mes
 	if err != nil {
 		return err
 	}
-	if err := f.batch.Add(pl.root, b.dir, name, wrong, body, m.InternalDate); err != nil {
+	if err := f.batch.Add(pl.root, b.dir, name, wrong, body, m.InternalDate, twinOf(m)); err != nil {
 		return problem(err)
 	}
 	if wrong.Aside != "" {
@@ -200,6 +200,15 @@ func promisedForm(m mailstore.Message, stored []byte) []byte {
 		return wire
 	}
 	return nil
+}
+
+// twinOf names the messages whose files may be links to one, as COPY makes them:
+// else a volume would hold more than it did. "" where no hash says so.
+func twinOf(m mailstore.Message) string {
+	if m.SHA1.IsZero() {
+		return ""
+	}
+	return string(m.SHA1[:]) + " " + strconv.FormatInt(m.InternalDate.Unix(), 10)
 }
 
 func fits(m mailstore.Message, body []byte) bool {

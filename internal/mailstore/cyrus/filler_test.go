@@ -337,3 +337,32 @@ func nowhere(t *testing.T, s *cyrus.Server, words string) {
 		t.Errorf("%d messages, %v", n, err)
 	}
 }
+
+// Copies of a message share one file again, as COPY had made them.
+func TestFillLinks(t *testing.T) {
+	t.Parallel()
+	s := filled(t, cyrus.Options{Metafiles: cyrus.Metafiles})
+	s.AddUser("bob")
+	contents := kept(t, s.Spool("default"))
+	space := func() (n int) {
+		inodes := map[uint64]bool{}
+		err := filepath.WalkDir(s.Spool("default"), func(p string, d fs.DirEntry, err error) error {
+			var st syscall.Stat_t
+			if err == nil && d.Type().IsRegular() {
+				n++
+				err = syscall.Stat(p, &st)
+				inodes[st.Ino] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n - len(inodes)
+	}
+	saved := space()
+	empty(t, s, s.Spool("default"))
+	if put := fillAll(t, s, contents, 1000); put == 0 || saved < 2 || space() != 2 {
+		t.Errorf("%d were put, %d of them as links; there were %d", put, space(), saved)
+	}
+}

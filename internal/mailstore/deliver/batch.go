@@ -20,7 +20,17 @@ type Batch struct {
 	files []waiting
 	roots []*os.Root
 	clean map[directory]bool // nothing is left there of who was killed
+	known map[twin]entry     // what may get another link
 }
+
+// A twin names files that may be one.
+type twin struct {
+	root *os.Root
+	same string
+}
+
+// An entry is where a file is: under its temporary name, or its own.
+type entry struct{ tmp, own string }
 
 type directory struct {
 	root *os.Root
@@ -39,8 +49,10 @@ type Wrong struct{ Dir, Name, Aside string }
 
 // Add writes a file, 0600, that is to be called name in a directory below root.
 // It belongs to whom the directory belongs. Directories that are missing are
-// made, 0700, for the owner of root. What is wrong is put aside at Commit.
-func (b *Batch) Add(root *os.Root, dir, name string, wrong Wrong, body []byte, mtime time.Time) error {
+// made, 0700, for the owner of root. What is wrong is put aside at Commit. Files
+// below one root that have the same identity, "" for none, become links to one:
+// they must have the same bytes and times.
+func (b *Batch) Add(root *os.Root, dir, name string, wrong Wrong, body []byte, mtime time.Time, same string) error {
 	d, err := root.OpenFile(dir, DirFlags, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err = OwnerOf(root).Mkdir(root, dir); err == nil {
@@ -62,14 +74,33 @@ func (b *Batch) Add(root *os.Root, dir, name string, wrong Wrong, body []byte, m
 		b.clean[at] = true
 	}
 	w := waiting{directory: at, tmp: TmpName(), file: name, wrong: wrong}
-	if err := ownerOf(d).Write(d, w.tmp, body, mtime); err != nil {
-		return fmt.Errorf("write into %s: %w", path.Join(root.Name(), dir), err)
+	if linked := b.link(root, same, path.Join(dir, w.tmp)); !linked {
+		if err := ownerOf(d).Write(d, w.tmp, body, mtime); err != nil {
+			return fmt.Errorf("write into %s: %w", path.Join(root.Name(), dir), err)
+		}
+		b.remember(twin{root, same}, entry{path.Join(dir, w.tmp), path.Join(dir, name)})
 	}
 	b.files = append(b.files, w)
 	if !slices.Contains(b.roots, root) {
 		b.roots = append(b.roots, root)
 	}
 	return nil
+}
+
+// link makes a link to a file that was added before; false where there is none,
+// or it has enough of them.
+func (b *Batch) link(root *os.Root, same, to string) bool {
+	e, ok := b.known[twin{root, same}]
+	return ok && same != "" && (root.Link(e.tmp, to) == nil || root.Link(e.own, to) == nil)
+}
+
+func (b *Batch) remember(t twin, e entry) {
+	if b.known == nil || len(b.known) >= maxKnown {
+		b.known = map[twin]entry{}
+	}
+	if t.same != "" {
+		b.known[t] = e
+	}
 }
 
 // Commit makes the files durable, gives them their names, and makes these
@@ -126,6 +157,9 @@ func (w *waiting) putAside() error {
 
 // Drop removes what has not got its name.
 func (b *Batch) Drop() {
+	if len(b.files) > 0 { // under their names stands something else, if anything
+		b.known = nil
+	}
 	for _, w := range b.files {
 		_ = w.root.Remove(path.Join(w.name, w.tmp)) // the next one clears what stays
 	}
@@ -164,8 +198,11 @@ func AsideName(name string, now time.Time) string {
 	return fmt.Sprintf("%sdamaged-%s-%d-%s", tmpPrefix, now.UTC().Format("20060102T150405Z"), Next(), name[:min(len(name), longest)])
 }
 
-// maxClean bounds how many directories are remembered as clean.
-const maxClean = 4096
+// How many directories are remembered as clean, and files as known.
+const (
+	maxClean = 4096
+	maxKnown = 100_000
+)
 
 // FitOwner says why files that are put below root would not belong to the user
 // whom those below other belong to, nil when they would.

@@ -258,7 +258,7 @@ func (f *Filler) Put(ctx context.Context, box mailstore.Mailbox, m mailstore.Mes
 		return problem(err)
 	}
 	name := base + infoFor(words.letters(m.Flags))
-	if err := f.batch.Add(f.account.rootOf(p), path.Join(p.dir, "cur"), name, wrong, body, m.InternalDate); err != nil {
+	if err := f.batch.Add(f.account.rootOf(p), path.Join(p.dir, "cur"), name, wrong, body, m.InternalDate, ""); err != nil {
 		return problem(err)
 	}
 	files[base] = standing{dir: "cur", name: name, put: true}
