@@ -43,6 +43,12 @@ func TestAll(t *testing.T) {
 		waited.Add(int64(messages))
 		return nil
 	}
+	var took atomic.Int64
+	o.Took = func(bytes int64, d time.Duration) {
+		if bytes > 0 && d >= 0 {
+			took.Add(1)
+		}
+	}
 	var bytes int64
 	seen := map[string]int{}
 	// One comes twice and must not be restored by two at the same time.
@@ -62,8 +68,8 @@ func TestAll(t *testing.T) {
 	if s := meter.Stages(); !slices.Equal(s, []string{"restore"}) {
 		t.Errorf("stages %q", s)
 	}
-	if n, b := meter.Done(); n != 120 || b != bytes || waited.Load() != 120 {
-		t.Errorf("meter got %d messages, %d bytes; %d waited for", n, b, waited.Load())
+	if n, b := meter.Done(); n != 120 || b != bytes || waited.Load() != 120 || took.Load() != 120 {
+		t.Errorf("meter got %d messages, %d bytes; %d waited for, %d timed", n, b, waited.Load(), took.Load())
 	}
 }
 

@@ -109,6 +109,9 @@ type Options struct {
 	// Wait is called before each message is added, and holds the restore back
 	// to a rate; nil: no limit.
 	Wait func(ctx context.Context, messages int, bytes int64) error
+	// Took is told how long the destination took for each message that it was
+	// given, so that Wait can spare one that has become slow; nil: nobody is told.
+	Took func(bytes int64, took time.Duration)
 	// Announce is called for each user, before anything is written, with a line
 	// for each reason why folders will not keep the original UIDs. The same lines
 	// stand in Report.Notes. One call at a time; nil: nobody listens.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"salvor/catalog"
 	"salvor/chunk"
@@ -250,7 +251,11 @@ func (r *run) add(ctx context.Context, j *job) error {
 	if e.UIDValidity == j.box.validity {
 		d.UID = UID(e.UID)
 	}
+	begun := time.Now()
 	uid, err := r.account.Add(ctx, d)
+	if r.Took != nil {
+		r.Took(e.StoredSize, time.Since(begun))
+	}
 	var refusal *Refusal
 	switch {
 	case err == nil:

@@ -75,7 +75,7 @@ func (a *app) backup(ctx context.Context, c *cli.Context) error {
 	if err := a.checkSpace(ctx, c, s.vault.Store()); err != nil {
 		return err
 	}
-	a.steer(ctx, c, o.Pace, o.Name)
+	a.steer(ctx, c, o.Pace, o.Name, nil)
 	o.Host, o.Meter = hostName(), a.meter()
 	report, err := backup.Run(ctx, s.history(), o)
 	a.closeDisplay()

@@ -74,7 +74,7 @@ func (a *app) copy(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	a.enlist(o.Pace, url)
+	a.enlist(o.Pace, url, nil)
 	o.Meter = a.meter()
 	report, err := replicate.Copy(ctx, s.vault, to, o)
 	a.closeDisplay()

@@ -66,7 +66,7 @@ func (a *app) incidentFill(ctx context.Context, c *cli.Context) error {
 			return err
 		}
 	}
-	a.steer(ctx, c, limiter, o.Store)
+	a.steer(ctx, c, limiter, o.Store, nil)
 	o.Meter = a.meter()
 	act := incident.ActOptions{Name: c.Args().First(), Purpose: "fill", Now: a.now, DryRun: o.DryRun}
 	var report *fill.Report

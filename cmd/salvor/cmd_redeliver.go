@@ -71,7 +71,7 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	a.steer(ctx, c, limiter, o.Store)
+	a.steer(ctx, c, limiter, o.Store, nil)
 	o.Wait = limiter.Wait
 	server, err := stores.OpenServer(c.String("to"), a.storeOptions("", nil))
 	if err != nil {

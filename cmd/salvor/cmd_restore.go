@@ -14,6 +14,7 @@ import (
 
 	"salvor/catalog"
 	"salvor/internal/mailstore/stores"
+	"salvor/internal/pace"
 	"salvor/restore"
 )
 
@@ -54,6 +55,7 @@ makes it faster or slower meanwhile.` + drillWords,
 			&cli.StringFlag{Name: "refused", Usage: "put what the destination refuses into `STORE`, as in eml:/root/refused"},
 			&cli.StringFlag{Name: "incident", Usage: "bring back what the ledger of incident `NAME` says, and note there what came back"},
 			&cli.StringFlag{Name: "pace", Usage: "write at most at `RATE`, as in 200msg/s,20MB/s"},
+			&cli.BoolFlag{Name: "full-speed", Usage: "do not slow down when the destination answers slower"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be restored, and write nothing"},
 		}, drillFlags()...),
 		Action: a.action(0, 1, a.restore),
@@ -75,7 +77,10 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Wait = limiter.Wait
+	governor := pace.NewGovernor(limiter)
+	if o.Wait = governor.Wait; !c.Bool("full-speed") {
+		o.Took = governor.Took
+	}
 	named := 0
 	for _, given := range []bool{c.NArg() == 1, c.Bool("all"), c.String("users-file") != ""} {
 		if given {
@@ -89,7 +94,7 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 		return usagef("--priority is for --all and --users-file")
 	}
 	if c.String("incident") != "" {
-		a.steer(ctx, c, limiter, o.To)
+		a.steer(ctx, c, limiter, o.To, governor.Note)
 		return a.restoreIncident(ctx, c, o)
 	}
 	s, err := a.openReader(ctx)
@@ -102,7 +107,7 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	}
 	defer end()
 	user := c.Args().First()
-	a.steer(ctx, c, limiter, o.To)
+	a.steer(ctx, c, limiter, o.To, governor.Note)
 	if named == 1 && user != "" {
 		err = a.restoreUser(ctx, user, o)
 	} else {

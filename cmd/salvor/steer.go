@@ -36,9 +36,9 @@ func (a *app) running() string { return filepath.Join(a.settings.state, "running
 
 // steer has the limit of a command that reads or writes a store obey `salvor
 // pace`, and SIGHUP by reading the configuration file again, until the command
-// ends.
-func (a *app) steer(ctx context.Context, c *cli.Context, l *pace.Limiter, store string) {
-	a.enlist(l, store)
+// ends. note says what else holds it back; nil for nothing.
+func (a *app) steer(ctx context.Context, c *cli.Context, l *pace.Limiter, store string, note func() string) {
+	a.enlist(l, store, note)
 	if a.settings.config.File == "" || isTerminal(a.stdin) || isTerminal(a.stderr) {
 		return // there SIGHUP says that the terminal is gone, and ends the command
 	}
@@ -64,13 +64,37 @@ func (a *app) steer(ctx context.Context, c *cli.Context, l *pace.Limiter, store 
 
 // enlist is steer without SIGHUP. A host on which nothing can be written, as in a
 // rescue system, restores all the same.
-func (a *app) enlist(l *pace.Limiter, store string) {
-	listing, err := pace.Enlist(a.running(), a.command+" "+store, l, nil, a.tellPace)
+func (a *app) enlist(l *pace.Limiter, store string, note func() string) {
+	if note != nil {
+		note = a.telling(note)
+	}
+	listing, err := pace.Enlist(a.running(), a.command+" "+store, l, note, a.tellPace)
 	if err != nil {
 		a.warn("salvor: warning: %v", err)
 		return
 	}
 	a.onClose(listing.Close)
+}
+
+// telling shows a note with the progress as well, and says when there begins or
+// ceases to be one.
+func (a *app) telling(note func() string) func() string {
+	before := ""
+	return func() string {
+		now := note()
+		a.showing.Lock()
+		d := a.display
+		a.showing.Unlock()
+		d.Meter().Remark(now)
+		switch {
+		case before == "" && now != "":
+			a.say("salvor: %s", now)
+		case before != "" && now == "":
+			a.say("salvor: no longer slowed down")
+		}
+		before = now
+		return now
+	}
 }
 
 // reread takes the pace of the configuration file as it is now; where it says
