@@ -153,7 +153,7 @@ func (a *app) backupOptions(c *cli.Context) (backup.Options, error) {
 		return o, usagef("--exclude-folder: %w", err)
 	}
 	o.Scope = folder.Scope{IncludeJunk: c.Bool("include-junk") || cfg.IncludeJunk, Exclude: patterns, JunkNames: cfg.JunkFolders}
-	o.Pace, err = a.pace(c)
+	o.Pace, err = a.pace(c, o.Name)
 	return o, err
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -109,6 +111,7 @@ type configWords struct {
 	TombstonesKeep  string            `json:"tombstones_keep"`
 	RedeliverFolder string            `json:"redeliver_folder"`
 	Pace            string            `json:"pace"`
+	Rates           map[string]string `json:"rates,omitempty"`
 	MinFreeSpace    int64             `json:"min_free_space"`
 	Users           map[string]string `json:"users"`
 	Brake           config.Brake      `json:"brake"`
@@ -121,7 +124,11 @@ func (a *app) configShow(_ context.Context, _ *cli.Context) error {
 		ExcludeFolders: append([]string{}, s.config.ExcludeFolders...), JunkFolders: append([]string{}, s.config.JunkFolders...),
 		IncludeJunk: s.config.IncludeJunk, KeepDeleted: config.FormatDuration(s.config.KeepDeleted),
 		EraseGrace: config.FormatDuration(s.config.EraseGrace), TombstonesKeep: config.FormatDuration(s.config.TombstonesKeep),
-		RedeliverFolder: first(s.config.RedeliverFolder, redeliver.DefaultFolder), Pace: s.config.Pace.String(), MinFreeSpace: a.minFreeSpace(), Users: map[string]string{}, Brake: s.config.Brake}
+		RedeliverFolder: first(s.config.RedeliverFolder, redeliver.DefaultFolder), Pace: s.config.Pace.String(),
+		Rates: map[string]string{}, MinFreeSpace: a.minFreeSpace(), Users: map[string]string{}, Brake: s.config.Brake}
+	for store, r := range s.config.Rates {
+		w.Rates[store] = r.String()
+	}
 	var users []string
 	for name, u := range s.config.Users {
 		if u.KeepDeleted != nil {
@@ -149,6 +156,9 @@ func (a *app) configShow(_ context.Context, _ *cli.Context) error {
 	a.print("tombstones-keep  %s", w.TombstonesKeep)
 	a.print("redeliver-folder %q", w.RedeliverFolder)
 	a.print("pace             %s", w.Pace)
+	for _, store := range slices.Sorted(maps.Keys(w.Rates)) {
+		a.print("  for %s  %s", store, w.Rates[store])
+	}
 	a.print("min-free-space   %s", pace.FormatBytes(w.MinFreeSpace))
 	a.print("brake            more than %g %% and %d messages of a user, %g %% of a partition", w.Brake.UserPercent, w.Brake.UserMessages, w.Brake.PartitionPercent)
 	return nil

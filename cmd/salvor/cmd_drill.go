@@ -77,7 +77,7 @@ func (a *app) drill(ctx context.Context, c *cli.Context) error {
 			return withHint(usagef("%s is one user's store", to), "put %u where the users' names belong, as in maildir:/srv/drill/%u")
 		}
 	}
-	limiter, err := a.pace(c)
+	limiter, err := a.pace(c, to)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (a *app) incidentFill(ctx context.Context, c *cli.Context) error {
 	if o.Store == "" {
 		return withHint(usagef("say which store is filled, with --to"), "as in --to cyrus:/etc/imapd.conf")
 	}
-	limiter, err := a.pace(c)
+	limiter, err := a.pace(c, o.Store)
 	if err != nil {
 		return err
 	}

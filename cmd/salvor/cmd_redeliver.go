@@ -67,7 +67,7 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	defer end()
-	limiter, err := a.pace(c)
+	limiter, err := a.pace(c, c.String("to"))
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	limiter, err := a.pace(c)
+	limiter, err := a.pace(c, o.To)
 	if err != nil {
 		return err
 	}

@@ -120,6 +120,7 @@ func TestPaceWhileRunning(t *testing.T) {
 	}
 	hup(`pace = "1msg/s"`, "1msg/s")
 	hup(``, pace.Rate{Messages: 1.0 / 60}.String()) // what --pace says
+	hup("pace = \"9msg/s\"\n[rates]\n\"maildir:"+w.path("new")+"\" = \"3msg/s\"", "3msg/s")
 	write(`pace = "100000msg/s"`)
 	must(t, restore.Process.Signal(syscall.SIGHUP))
 	restore.ends(30 * time.Second)

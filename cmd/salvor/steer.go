@@ -13,11 +13,11 @@ import (
 	"salvor/internal/pace"
 )
 
-// pace gives the limit of the flag or the configuration file.
-func (a *app) pace(c *cli.Context) (*pace.Limiter, error) {
+// pace gives the limit for a store: of the flag or the configuration file.
+func (a *app) pace(c *cli.Context, store string) (*pace.Limiter, error) {
 	rate, given, err := givenPace(c)
 	if err == nil && !given {
-		rate = a.settings.config.Pace
+		rate = a.settings.config.PaceFor(store)
 	}
 	return pace.NewLimiter(rate), err
 }
@@ -54,7 +54,7 @@ func (a *app) steer(ctx context.Context, c *cli.Context, l *pace.Limiter, store 
 		for {
 			select {
 			case <-signals:
-				a.reread(c, l)
+				a.reread(c, l, store)
 			case <-ctx.Done():
 				return
 			}
@@ -99,14 +99,14 @@ func (a *app) telling(note func() string) func() string {
 
 // reread takes the pace of the configuration file as it is now; where it says
 // none, that of the command line holds again.
-func (a *app) reread(c *cli.Context, l *pace.Limiter) {
+func (a *app) reread(c *cli.Context, l *pace.Limiter, store string) {
 	cfg, err := config.Load(a.settings.config.File)
 	if err != nil {
 		line, _ := explain(err)
 		a.warn("salvor: warning: the pace stays as it is: %s", line)
 		return
 	}
-	rate := cfg.Pace
+	rate := cfg.PaceFor(store)
 	if rate == (pace.Rate{}) {
 		rate, _, _ = givenPace(c) // it was right when the command began
 	}

@@ -41,6 +41,8 @@ type Config struct {
 	TombstonesKeep time.Duration
 	// Pace limits how fast a source is read and a destination is written.
 	Pace pace.Rate
+	// Rates takes its place for stores whose URL begins with the key.
+	Rates map[string]pace.Rate
 	// OnGate is a shell command that is told how far a user of an incident may come
 	// in, "" for none.
 	OnGate string
@@ -89,6 +91,7 @@ func Default() *Config {
 		TombstonesKeep: 90 * day,
 		Users:          map[string]User{},
 		Targets:        map[string]Target{},
+		Rates:          map[string]pace.Rate{},
 		Brake:          Brake{UserPercent: 30, UserMessages: 50, PartitionPercent: 2},
 	}
 }
@@ -100,6 +103,18 @@ func (c *Config) KeepDeletedFor(user string) time.Duration {
 		return *u.KeepDeleted
 	}
 	return c.KeepDeleted
+}
+
+// PaceFor gives how fast a source may be read or a destination written: that of
+// the longest beginning of its URL that the file names, else the general one.
+func (c *Config) PaceFor(store string) pace.Rate {
+	longest, rate := -1, c.Pace
+	for beginning, r := range c.Rates {
+		if strings.HasPrefix(store, beginning) && len(beginning) > longest {
+			longest, rate = len(beginning), r
+		}
+	}
+	return rate
 }
 
 // URLFor gives the place of a target that was made at url.

@@ -29,6 +29,7 @@ func TestLoadExample(t *testing.T) {
 	want.MinFreeSpace = 2e9
 	want.Users["bob@example.org"] = User{KeepDeleted: &month}
 	want.Targets["s3://mail-backup/server3"] = Target{CredentialsFile: "/etc/salvor/s3.credentials"}
+	want.Rates["imaps://admin@new.example.org"] = pace.Rate{Messages: 300, Bytes: 30e6}
 	want.Targets["/mnt/c/mail"] = Target{URL: "/media/newdisk/mail"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -80,6 +81,10 @@ user-messages = 0
 partition-percent = 5
 [users]
 eve.keep-deleted = "0"
+[rates]
+"imaps://admin@" = "5msg/s"
+"imaps://admin@new" = "unlimited"
+"maildir:/srv/" = "1MB/s"
 [users."a.b@c"]
 `))
 	if err != nil {
@@ -91,10 +96,19 @@ eve.keep-deleted = "0"
 	want.IncludeJunk, want.EraseGrace, want.TombstonesKeep = true, 0, 28*day
 	want.OnGate = "exit 1"
 	want.Pace, want.MinFreeSpace = pace.Rate{Messages: 10, Bytes: 1 << 20}, 1000
+	want.Rates["imaps://admin@"], want.Rates["imaps://admin@new"], want.Rates["maildir:/srv/"] = pace.Rate{Messages: 5}, pace.Rate{}, pace.Rate{Bytes: 1e6}
 	want.Brake = Brake{UserPercent: 12.5, PartitionPercent: 5}
 	want.Users["eve"], want.Users["a.b@c"] = User{KeepDeleted: new(time.Duration)}, User{}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+	for store, want := range map[string]string{
+		"imaps://admin@old.example.org": "5msg/s", "imaps://admin@new.example.org": "unlimited", "maildir:/srv/x/%u": "1MB/s",
+		"imap://admin@old": "10msg/s,1048.576kB/s", "maildir:/srv": "10msg/s,1048.576kB/s", "": "10msg/s,1048.576kB/s",
+	} {
+		if got := c.PaceFor(store).String(); got != want {
+			t.Errorf("the pace for %q is %s, want %s", store, got, want)
+		}
 	}
 	if c.KeepDeletedFor("eve") != 0 {
 		t.Error("a user's own zero is not taken")
@@ -130,6 +144,11 @@ func TestWrongLines(t *testing.T) {
 		{"include-junk = \"yes\"", `f.toml:1: include-junk: must be true or false, not a string`},
 		{"pace = \"20/s\"", `f.toml:1: pace: "20/s" is no rate`},
 		{"pace = 20", `f.toml:1: pace: must be a rate in quotes`},
+		{"rates = \"1msg/s\"", `f.toml:1: rates: must be a table: [rates]`},
+		{"[rates]\n\"imaps://x\" = 5", `f.toml:2: rates."imaps://x": must be a rate in quotes`},
+		{"[rates]\n\"imaps://x\" = \"fast\"", `f.toml:2: rates."imaps://x": "fast" is no rate`},
+		{"[rates]\n\"imaps://a:geheim@x\" = \"1msg/s\"", `f.toml:2: rates: holds a password`},
+		{"[rates]\nnew = \"1msg/s\"", `f.toml:2: rates: must be an absolute path, not "new"`},
 		{"min-free-space = -1", `f.toml:1: min-free-space: must be a size, as in "2GB", not a number`},
 		{"min-free-space = \"2 gigs\"", `f.toml:1: min-free-space: "2 gigs" is no size`},
 		{"[brake]\nuser-percent = nan", `f.toml:2: brake.user-percent: must be more than 0`},

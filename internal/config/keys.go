@@ -170,17 +170,17 @@ func setDuration(to *time.Duration, v any) error {
 	return nil
 }
 
-func setPace(c *Config, v any) error {
+func setPace(c *Config, v any) (err error) {
+	c.Pace, err = rate(v)
+	return err
+}
+
+func rate(v any) (pace.Rate, error) {
 	s, ok := v.(string)
 	if !ok {
-		return wrong(`a rate in quotes, as in "200msg/s,20MB/s"`, v)
+		return pace.Rate{}, wrong(`a rate in quotes, as in "200msg/s,20MB/s"`, v)
 	}
-	r, err := pace.ParseRate(s)
-	if err != nil {
-		return err
-	}
-	c.Pace = r
-	return nil
+	return pace.ParseRate(s)
 }
 
 func setFreeSpace(c *Config, v any) error {

@@ -108,7 +108,7 @@ func (l *loader) fail(line int, key string, err error) {
 
 // top reads the keys outside of tables, and the tables.
 func (l *loader) top(table map[string]toml.Primitive) {
-	known := append(names(topKeys), "users", "targets", "brake")
+	known := append(names(topKeys), "users", "targets", "rates", "brake")
 	for name, p := range table {
 		switch name {
 		case "users":
@@ -122,6 +122,16 @@ func (l *loader) top(table map[string]toml.Primitive) {
 				var t Target
 				named(l, &t, targetKeys, name, url, sub)
 				l.config.Targets[url] = t
+			}
+		case "rates":
+			for store, p := range l.table(p, name) {
+				value, line := l.value(p)
+				var url string
+				if err := setURL(&url, store); err != nil {
+					l.fail(line, name, err) // without the key, which may hold a password
+				} else if l.config.Rates[store], err = rate(value); err != nil {
+					l.fail(line, fmt.Sprintf("%s.%q", name, store), err)
+				}
 			}
 		case "brake":
 			for name, p := range l.table(p, "brake") {
