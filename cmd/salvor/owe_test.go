@@ -37,7 +37,7 @@ func TestOweOnCyrus(t *testing.T) {
 	}
 	o.fill()
 	o.w.run("restore", "--all", "--incident", "fire", "--to", o.url, "--quiet", "--no-progress")
-	o.gatesAre("", "alice web 40", "bob web 12", "carol web 1")
+	o.gatesAre("", "alice web 3", "bob web 2", "carol web 1")
 	o.gatesAre(o.url, "alice web 3", "bob web 2", "carol web 1")
 
 	before, caches := o.listing(), o.caches()

@@ -20,7 +20,11 @@ import (
 // after it; what the vault has is back already.
 func scene(t testing.TB) *lostserver.Disaster {
 	t.Helper()
-	d := lostserver.New(t)
+	return sceneOf(lostserver.New(t))
+}
+
+func sceneOf(d *lostserver.Disaster) *lostserver.Disaster {
+	d.T.Helper()
 	for i := range 60 {
 		d.Server.Box("ann", "INBOX").Add(lostserver.Text(i), `\Seen`)
 		d.Server.Box("bob", "INBOX").Add(lostserver.Text(1000 + i))

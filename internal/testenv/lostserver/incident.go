@@ -10,6 +10,7 @@ import (
 	"salvor/catalog"
 	"salvor/internal/incident"
 	"salvor/internal/mailstore"
+	"salvor/internal/objstore"
 	"salvor/internal/testenv/world"
 )
 
@@ -32,7 +33,13 @@ type Disaster struct {
 // looks at it.
 func New(t testing.TB) *Disaster {
 	t.Helper()
-	w := world.New(t)
+	return NewOn(t, nil)
+}
+
+// NewOn is New with a vault whose store is wrapped; nil: it is not.
+func NewOn(t testing.TB, wrap func(objstore.Store) objstore.Store) *Disaster {
+	t.Helper()
+	w := world.NewIn(t, t.TempDir(), wrap)
 	d := &Disaster{World: w, Server: &Server{}}
 	w.Options.Source, w.Options.Workers = d.Server, 1
 	w.Policy = world.PolicyOf(7 * 24 * time.Hour)
