@@ -295,7 +295,7 @@ func (t *turn) alreadyGone(p *planEntry) {
 func (t *turn) whole(ctx context.Context, p *planEntry) error {
 	t.report.Whole++
 	c := t.claim(p)
-	if c == nil || c.State != catalog.ClaimOwed || c.SHA1 == zeroSum || c.InFlight() || p.place() != (place{c.Folder, c.UIDValidity, mailstore.UID(c.UID)}) {
+	if c == nil || c.State != catalog.ClaimOwed || c.SHA1 == zeroSum || c.InFlight() || c.Doubt || p.place() != (place{c.Folder, c.UIDValidity, mailstore.UID(c.UID)}) {
 		return nil
 	}
 	body, err := t.live.Body(ctx, p.Folder, p.UID)
