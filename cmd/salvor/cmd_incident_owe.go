@@ -219,6 +219,9 @@ func (a *app) printOweWords(r *owe.Report) {
 		if n := u.Again + u.New; n > 0 {
 			a.print("%s: %s had content before, and more may follow: is a volume away?", u.User, counted(n, "message"))
 		}
+		if u.Copied > 0 {
+			a.print("%s: %s of these were brought back to another place", u.User, counted(u.Copied, "message"))
+		}
 		if n := u.Deleted + u.Junk + u.Lost; n > 0 {
 			a.print("%s: %d of these were removed by their user, %d are in Junk folders, %d were given up", u.User, u.Deleted, u.Junk, u.Lost)
 		}

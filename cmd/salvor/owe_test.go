@@ -114,6 +114,39 @@ func TestOweOnCyrus(t *testing.T) {
 	}
 }
 
+// TestOweAfterRestore brings mail back under new UIDs, where nobody can put files
+// into place: the old entries go out, and every message is there once.
+func TestOweAfterRestore(t *testing.T) {
+	old := syscall.Umask(0o022)
+	t.Cleanup(func() { syscall.Umask(old) })
+	o := newOwing(t, rand.New(rand.NewPCG(1, 1)))
+	o.w.run("restore", "--all", "--incident", "fire", "--to", o.url, "--quiet", "--no-progress")
+	r := o.plan()
+	if a := oweOf(r, "alice"); a.Take != 40 || a.Copied != 37 || a.Held != 0 || !a.Refused {
+		t.Errorf("%+v", a)
+	}
+	o.w.run("incident", "owe", "fire", "--to", o.url, "--plan", r.Plan, "--settle", "0", "--accept", "alice", "--accept", "bob", "--accept", "carol")
+	if got := o.listing(); len(got) != 47 {
+		t.Errorf("%d messages are left, want 47:\n%s", len(got), strings.Join(got, "\n"))
+	}
+	o.allFetch()
+	bodies := map[string]bool{}
+	o.each(func(user, folder string, c *imaptest.Client) {
+		for _, m := range c.Examine(folder).Messages {
+			if bodies[m.Body] {
+				t.Errorf("%s %s %d is there twice", user, folder, m.UID)
+			}
+			bodies[m.Body] = true
+		}
+	})
+	o.gatesAre("", "alice imap 0", "bob imap 0", "carol imap 0")
+	for key, claim := range o.claims() {
+		if strings.Contains(key, "gap") != (claim.State == "owed") {
+			t.Errorf("%s is %s", key, claim.State)
+		}
+	}
+}
+
 // An owing is a server that has lost its messages, with an incident about it.
 type owing struct {
 	t     *testing.T
@@ -198,6 +231,7 @@ type oweWords struct {
 type oweUser struct {
 	User                          string
 	Take, Taken, Gone, Left, Held int
+	Copied                        int
 	Refused                       bool
 	Problems                      []string
 }
