@@ -84,6 +84,7 @@ arrived. What is held or uncertain and was not brought back stays in the backup 
 				UsageText: "salvor incident close server3\nsalvor incident close server3 --give-up --leave-held",
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "give-up", Usage: "count what is owed as lost"},
+					&cli.BoolFlag{Name: "leave-dangling", Usage: "leave messages without content in a server's index"},
 					&cli.BoolFlag{Name: "leave-held", Usage: "leave in the backup what was not brought back"},
 				},
 				Action: a.action(1, 1, a.incidentClose),
@@ -144,7 +145,7 @@ func (a *app) incidentClose(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	totals, err := incident.Close(ctx, s.history(), incident.CloseOptions{Name: c.Args().First(), By: operator(), GiveUp: c.Bool("give-up"),
-		LeaveHeld: c.Bool("leave-held"), Now: a.now})
+		LeaveHeld: c.Bool("leave-held"), LeaveDangling: c.Bool("leave-dangling"), Now: a.now})
 	if err != nil {
 		return incidentHint(err)
 	}
@@ -179,6 +180,7 @@ func incidentHint(err error) error {
 		{incident.ErrUnknown, "`salvor incident list` names those that there are"},
 		{incident.ErrOwing, "`salvor incident list NAME --state owed` names them; --give-up counts them as lost"},
 		{incident.ErrInDoubt, "`salvor redeliver` finds out about what is under way, `salvor incident settle` says what became of the rest; give-up --in-doubt counts it as lost"},
+		{incident.ErrDangling, "`salvor incident gates NAME --to STORE` looks again, `salvor incident owe` takes them out; --leave-dangling leaves them to the clients"},
 		{incident.ErrHeld, "restore them, or leave them in the backup with --leave-held"},
 		{incident.ErrNotOwed, "`salvor incident list NAME --state owed --json` gives users and ids; nothing was given up"},
 		{incident.ErrOverlap, "`salvor incident list` names it; a loss of the same users belongs to the same incident"},

@@ -16,6 +16,8 @@ var (
 	ErrOwing = errors.New("messages of the incident are neither back nor given up")
 	// ErrHeld: the vault has messages of the incident that were not brought back.
 	ErrHeld = errors.New("messages that the vault has were not brought back")
+	// ErrDangling: a server was seen to list messages without content.
+	ErrDangling = errors.New("messages were listed without content when the server was looked at last")
 )
 
 // CloseOptions say which incident is closed. Name and By are needed.
@@ -28,13 +30,17 @@ type CloseOptions struct {
 	// LeaveHeld leaves what is held or uncertain as it is: the vault has it, and
 	// it can be restored as ever.
 	LeaveHeld bool
-	Now       func() time.Time
+	// LeaveDangling closes it though messages without content were seen; nobody can
+	// take them out of the index with salvor any more.
+	LeaveDangling bool
+	Now           func() time.Time
 }
 
 // Close ends an incident: from then on deleted mail of its users expires again.
 // It gives ErrOwing while messages are owed, unless they are given up; ErrInDoubt
 // when nobody can tell of some of these whether they arrived; ErrHeld while
-// messages wait in the vault, unless they are left there. Closing a closed one
+// messages wait in the vault, and ErrDangling while a server lists messages without
+// content, unless these are left there. Closing a closed one
 // changes nothing.
 func Close(ctx context.Context, h *history.History, o CloseOptions) (*Totals, error) {
 	if o.Now == nil {
@@ -81,12 +87,34 @@ func closeIn(ctx context.Context, tx *catalog.Tx, o CloseOptions) (t *Totals, ch
 	case t.Held+t.Uncertain > 0 && !o.LeaveHeld:
 		return t, false, fmt.Errorf("%w: %d are held, %d uncertain", ErrHeld, t.Held, t.Uncertain)
 	}
+	if !o.LeaveDangling {
+		if err := noneDangles(ctx, tx, o.Name); err != nil {
+			return t, false, err
+		}
+	}
 	if err := giveUpOwed(ctx, tx, o); err != nil {
 		return nil, false, err
 	}
 	t.Lost, t.Owed = t.Lost+t.Owed, 0
 	i.ClosedAt, i.ClosedBy = o.Now(), o.By
 	return t, true, tx.Put(i)
+}
+
+// noneDangles gives ErrDangling where the last look at a user's account saw what
+// clients must not meet.
+func noneDangles(ctx context.Context, tx *catalog.Tx, name string) error {
+	users, messages := 0, int64(0)
+	err := tx.Gates(ctx, name, func(g *catalog.Gate) error {
+		if g.Dangling > 0 {
+			users++
+			messages += g.Dangling
+		}
+		return nil
+	})
+	if err == nil && users > 0 {
+		err = fmt.Errorf("%w: %d, of %d users", ErrDangling, messages, users)
+	}
+	return err
 }
 
 // giveUpOwed makes what is owed lost, by the name of who says so.

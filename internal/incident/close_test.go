@@ -1,6 +1,7 @@
 package incident_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"strings"
@@ -55,5 +56,34 @@ func TestClose(t *testing.T) {
 	o.Name = "flood"
 	if _, err := incident.Close(t.Context(), w.H, o); !errors.Is(err, incident.ErrUnknown) {
 		t.Errorf("%v", err)
+	}
+}
+
+// An incident is not closed over messages without content: nobody could take them
+// out of the index any more.
+func TestCloseOverDangling(t *testing.T) {
+	w, s := serve(t)
+	s.deliver("ann", "INBOX", body(1))
+	w.Backup()
+	open(t, w, options(w, s.snapshot()))
+	gate := catalog.Gate{User: "ann", State: catalog.GateWeb, Store: "imap://x", Dangling: 2, CheckedAt: w.Now}
+	put := func() {
+		t.Helper()
+		err := incident.Act(t.Context(), w.H, incident.ActOptions{Name: "fire", Purpose: "test"}, func(ctx context.Context, l *incident.Ledger) error {
+			return l.Change(ctx, func(e *incident.Edit) error { return e.Gate(gate) })
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	o := incident.CloseOptions{Name: "fire", By: "op", LeaveHeld: true, Now: func() time.Time { return w.Now }}
+	if _, err := incident.Close(t.Context(), w.H, o); !errors.Is(err, incident.ErrDangling) || !strings.Contains(err.Error(), "2, of 1 users") {
+		t.Errorf("%v", err)
+	}
+	gate.Dangling = 0
+	put()
+	if _, err := incident.Close(t.Context(), w.H, o); err != nil {
+		t.Error(err)
 	}
 }
