@@ -158,7 +158,7 @@ func (u *update) part(ctx context.Context, users []string) ([]Row, error) {
 		if !had || old != rows[i].Gate {
 			changed = append(changed, rows[i].Gate)
 		}
-		rows[i].Problem = problems[i]
+		rows[i].Problem = errors.Join(rows[i].Problem, problems[i])
 	}
 	if err := u.write(ctx, changed); err != nil {
 		return nil, err

@@ -3,9 +3,11 @@ package gate
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"salvor/catalog"
+	"salvor/internal/mailstore/folder"
 )
 
 // A tally is what a ledger says about a user's gate.
@@ -14,12 +16,19 @@ type tally struct {
 	// changed is when the user's mail was changed last in a way that can have left
 	// something dangling; zero: not since the incident was opened.
 	changed time.Time
+	// inbox is the UIDVALIDITY of the INBOX that mail was brought back to last, 0
+	// where nobody knows it; inboxAt is when.
+	inbox   uint32
+	inboxAt time.Time
 }
 
 // add takes a claim into account. What was delivered anew the server has taken
 // whole; giving up, and what the incident was opened with, change no mail.
 func (t *tally) add(c *catalog.Claim) {
 	t.at(c.TakenAt)
+	if c.NowValidity != 0 && strings.EqualFold(c.NowFolder, folder.Inbox) && !c.SettledAt.Before(t.inboxAt) {
+		t.inbox, t.inboxAt = c.NowValidity, c.SettledAt
+	}
 	switch c.State {
 	case catalog.ClaimHeld, catalog.ClaimUncertain:
 		t.away++
@@ -49,6 +58,11 @@ func judged(ctx context.Context, c *catalog.Catalog, name, user string, seen *Si
 		return Row{}, err
 	}
 	old.Incident, old.User = name, user
+	if seen != nil && seen.Inbox != 0 && t.inbox != 0 && seen.Inbox != t.inbox {
+		return Row{Gate: judge(t, old, nil), Before: old.State, Problem: fmt.Errorf(
+			"mail of %q was brought back to an INBOX with UIDVALIDITY %d, and that at %s has %d: it is not looked at (hint: is this the right server?)",
+			user, t.inbox, seen.Store, seen.Inbox)}, nil
+	}
 	return Row{Gate: judge(t, old, seen), Before: old.State}, nil
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"salvor/internal/incident"
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/folder"
 )
 
 // A Sight is what a look at an account saw.
@@ -18,6 +20,8 @@ type Sight struct {
 	Dangling int64
 	// Missing: the server does not know the user.
 	Missing bool
+	// Inbox is INBOX's UIDVALIDITY; 0: nobody looked.
+	Inbox uint32
 }
 
 // Look goes through all of a user's own mailboxes.
@@ -38,12 +42,16 @@ func Look(ctx context.Context, server mailstore.Server, store, user string, now 
 		return nil
 	})
 	for i := 0; err == nil && i < len(names); i++ {
-		_, err = live.Inspect(ctx, names[i], func(m mailstore.Inspected) error {
+		var stand mailstore.Stand
+		stand, err = live.Inspect(ctx, names[i], func(m mailstore.Inspected) error {
 			if m.Dangling {
 				s.Dangling++
 			}
 			return nil
 		})
+		if strings.EqualFold(names[i], folder.Inbox) {
+			s.Inbox = stand.UIDValidity
+		}
 		if errors.Is(err, mailstore.ErrNoMailbox) { // removed since it was listed
 			err = nil
 		}
