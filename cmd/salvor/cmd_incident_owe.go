@@ -126,7 +126,7 @@ func oweHint(err error) error {
 		is   error
 		hint string
 	}{
-		{owe.ErrUser, "`salvor incident list NAME` shows whose messages it is about"},
+		{incident.ErrUser, "`salvor incident list NAME` shows whose messages it is about"},
 		{owe.ErrPlan, "make a new one with --dry-run"},
 		{owe.ErrOld, "make a new one with --dry-run"},
 		{owe.ErrYoung, "run the same command again then"},

@@ -32,9 +32,6 @@ import (
 	"salvor/internal/progress"
 )
 
-// ErrUser: the incident is not about this user.
-var ErrUser = errors.New("nobody of this name is in the incident's ledger")
-
 // beside is how many users are filled at a time.
 const beside = 4
 
@@ -149,7 +146,7 @@ func (r *run) users(ctx context.Context) (users []string, err error) {
 	})
 	for _, u := range r.o.Users {
 		if err == nil && !known[u] {
-			err = fmt.Errorf("%q: %w", u, ErrUser)
+			err = fmt.Errorf("%q: %w", u, incident.ErrUser)
 		}
 	}
 	r.o.Meter.Total(waiting, 0)

@@ -339,7 +339,7 @@ func TestDryRunAndUsers(t *testing.T) {
 	if err != nil || r.Filled != 4 || r.Present != 1 || !r.DryRun || l.states() != "1 held, 2 held, 3 held, 4 held, 5 held" || len(l.disk.files) != 1 || l.disk.reads != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := l.run(func(o *fill.Options) { o.Users = []string{"bob", "eve"} }); !errors.Is(err, fill.ErrUser) {
+	if _, err := l.run(func(o *fill.Options) { o.Users = []string{"bob", "eve"} }); !errors.Is(err, incident.ErrUser) {
 		t.Errorf("a stranger: %v", err)
 	}
 	if r, err = l.run(func(o *fill.Options) { o.Users = []string{"bob"} }); err != nil || r.Filled != 2 || l.states() != "1 held, 2 held, 3 held, 4 restored, 5 restored" {

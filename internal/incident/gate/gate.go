@@ -28,9 +28,6 @@ import (
 	"salvor/internal/progress"
 )
 
-// ErrUser: the incident is not about this user.
-var ErrUser = errors.New("the incident has no such user")
-
 // Options say whose gates are looked at, and how. The zero value judges all users
 // of the incident by the ledger and by what earlier looks saw, and tells nobody.
 type Options struct {
@@ -85,7 +82,7 @@ type update struct {
 // rows are in the order of the users.
 func Update(ctx context.Context, l *incident.Ledger, o Options) ([]Row, error) {
 	u := &update{l: l, o: o}
-	users, err := usersOf(ctx, l.Catalog(), l.Incident.Name, o.Users)
+	users, err := incident.Users(ctx, l.Catalog(), l.Incident.Name, o.Users)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +105,7 @@ func List(ctx context.Context, c *catalog.Catalog, name string, users []string) 
 	} else if !ok {
 		return nil, fmt.Errorf("%q: %w", name, incident.ErrUnknown)
 	}
-	users, err := usersOf(ctx, c, name, users)
+	users, err := incident.Users(ctx, c, name, users)
 	if err != nil {
 		return nil, err
 	}
@@ -119,24 +116,6 @@ func List(ctx context.Context, c *catalog.Catalog, name string, users []string) 
 		}
 	}
 	return rows, nil
-}
-
-// usersOf gives the users who are asked about, or all.
-func usersOf(ctx context.Context, c *catalog.Catalog, name string, asked []string) ([]string, error) {
-	var users []string
-	err := c.ClaimUsers(ctx, name, func(u catalog.UserClaims) error {
-		users = append(users, u.User)
-		return nil
-	})
-	if err != nil || len(asked) == 0 {
-		return users, err
-	}
-	for _, user := range asked {
-		if !slices.Contains(users, user) {
-			return nil, fmt.Errorf("%q: %w", user, ErrUser)
-		}
-	}
-	return asked, nil
 }
 
 // part does some users: it looks at them, writes down what has changed, and tells.

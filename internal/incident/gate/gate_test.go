@@ -176,7 +176,7 @@ func TestNoAccount(t *testing.T) {
 	wants(t, update(t, d, o), "ann web 1", "bob imap 0")
 	d.Server.Drop("bob", "")
 	wants(t, update(t, d, gate.Options{Server: d.Server, Store: lostserver.URL}), "ann web 1", "bob down 0")
-	if _, err := gate.List(t.Context(), d.H.Catalog, lostserver.Name, []string{"cid"}); !errors.Is(err, gate.ErrUser) {
+	if _, err := gate.List(t.Context(), d.H.Catalog, lostserver.Name, []string{"cid"}); !errors.Is(err, incident.ErrUser) {
 		t.Error(err)
 	}
 	if _, err := gate.List(t.Context(), d.H.Catalog, "flood", nil); !errors.Is(err, incident.ErrUnknown) {

@@ -21,7 +21,6 @@ import (
 	"slices"
 	"time"
 
-	"salvor/catalog"
 	"salvor/chunk"
 	"salvor/internal/incident"
 	"salvor/internal/incident/gate"
@@ -31,8 +30,6 @@ import (
 
 // What a caller may have to decide about.
 var (
-	// ErrUser: the incident is not about this user.
-	ErrUser = gate.ErrUser
 	// ErrPlan: the plan is not there, damaged, or for something else.
 	ErrPlan = errors.New("this plan cannot be used")
 	// ErrYoung: too little time lies between both looks.
@@ -161,7 +158,7 @@ func Plan(ctx context.Context, l *incident.Ledger, o Options) (*Report, error) {
 	if err := incident.VerifyKept(ctx, &l.Incident); err != nil {
 		return nil, err
 	}
-	users, err := usersOf(ctx, l.Catalog(), l.Incident.Name, o.Users)
+	users, err := incident.Users(ctx, l.Catalog(), l.Incident.Name, o.Users)
 	if err != nil {
 		return nil, err
 	}
@@ -198,25 +195,6 @@ func Plan(ctx context.Context, l *incident.Ledger, o Options) (*Report, error) {
 	p.head.Ledger, p.head.Made = head.Hash, l.Now().UTC()
 	r.Plan, r.File, err = p.write(l.Incident.Kept)
 	return r, err
-}
-
-func usersOf(ctx context.Context, c *catalog.Catalog, name string, asked []string) ([]string, error) {
-	var users []string
-	err := c.ClaimUsers(ctx, name, func(u catalog.UserClaims) error {
-		users = append(users, u.User)
-		return nil
-	})
-	if err != nil || len(asked) == 0 {
-		return users, err
-	}
-	for _, user := range asked {
-		if !slices.Contains(users, user) {
-			return nil, fmt.Errorf("%q: %w", user, ErrUser)
-		}
-	}
-	asked = slices.Clone(asked)
-	slices.Sort(asked)
-	return slices.Compact(asked), nil
 }
 
 // A finding is what a look at a user found.

@@ -159,7 +159,7 @@ func TestFivePercent(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	d := scene(t)
-	if _, err := tryPlan(d, owe.Options{Store: lostserver.URL, Server: d.Server, Users: []string{"nobody"}}); !errors.Is(err, owe.ErrUser) {
+	if _, err := tryPlan(d, owe.Options{Store: lostserver.URL, Server: d.Server, Users: []string{"nobody"}}); !errors.Is(err, incident.ErrUser) {
 		t.Error(err)
 	}
 	r := plan(t, d, options(d))

@@ -40,6 +40,7 @@ type Mailbox struct {
 	Messages    []*Message // by UID
 	modseq      uint64
 	user, name  string
+	id          string // stays when the folder is renamed
 }
 
 // A Message is one message. Missing: there is no content. Damaged: other bytes
@@ -71,7 +72,7 @@ func (s *Server) Box(user, name string) *Mailbox {
 	}
 	b := s.users[user][name]
 	if b == nil {
-		b = &Mailbox{UIDValidity: 7, UIDNext: 1, modseq: 1, user: user, name: name}
+		b = &Mailbox{UIDValidity: 7, UIDNext: 1, modseq: 1, user: user, name: name, id: "id of " + user + " " + name}
 		s.users[user][name] = b
 	}
 	return b
@@ -180,7 +181,7 @@ func (s *Server) Users(_ context.Context, yield func(mailstore.User) error) erro
 }
 
 func (b *Mailbox) row() mailstore.Mailbox {
-	return mailstore.Mailbox{User: b.user, Name: b.name, ObjectID: "id of " + b.user + " " + b.name, UIDValidity: b.UIDValidity, UIDNext: uint32(b.UIDNext),
+	return mailstore.Mailbox{User: b.user, Name: b.name, ObjectID: b.id, UIDValidity: b.UIDValidity, UIDNext: uint32(b.UIDNext),
 		HighestModSeq: b.modseq, State: fmt.Sprint(b.UIDValidity, b.modseq)}
 }
 
