@@ -39,6 +39,9 @@ func openFiller(t *testing.T, s *cyrus.Server) *Filler {
 func survey(t *testing.T, f *Filler, user string) (out []surveyed) {
 	t.Helper()
 	err := f.Survey(ctx, mailstore.User{Name: user}, func(b mailstore.Mailbox, m mailstore.Message, s mailstore.FileState) error {
+		if !m.Expunged.IsZero() {
+			t.Errorf("a message that was removed: %+v", m)
+		}
 		out = append(out, surveyed{b, m, s})
 		return nil
 	})

@@ -216,6 +216,24 @@ func TestDamagedIndex(t *testing.T) {
 	}
 }
 
+// A message that came last may be in the uidlist only: it is there, and nobody
+// knows its flags yet.
+func TestIndexIsBehind(t *testing.T) {
+	s, o, before, _ := served(t, "maildir:~/Maildir:INDEX=@DIR@/index/%u:CONTROL=@DIR@/control/%u")
+	s.Stop()
+	list, err := os.OpenFile(filepath.Join(s.Dir, "control/alice/.INBOX/dovecot-uidlist"), os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = list.WriteString("4000 :1161887400.x,S=5\n")
+	must(t, errors.Join(err, list.Close()))
+	inbox := readIndex(t, o)["INBOX"]
+	if inbox.err != nil || inbox.Lost != "" || inbox.UIDNext != 4001 || len(inbox.messages) != len(before["INBOX"].messages)+1 {
+		t.Fatalf("%+v", inbox)
+	}
+	if m := inbox.messages[len(inbox.messages)-1]; m.UID != 4000 || !m.NoFlags || m.Doubt != "" || !m.InternalDate.Equal(when) || m.Size != 5 {
+		t.Errorf("%+v", m)
+	}
+}
+
 // A folder of which only one side is left is found; what is no user's, or no
 // folder's, is not.
 func TestIndexFindsFolders(t *testing.T) {
