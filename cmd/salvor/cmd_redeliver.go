@@ -80,13 +80,16 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 	if closer, ok := server.(io.Closer); ok {
 		defer closer.Close() // what was appended is there since the server has said so
 	}
-	o.Server = server
+	o.Server, o.Meter = server, a.meter()
 	report, err := redeliver.Run(ctx, s.history(), o)
+	a.closeDisplay()
+	if err == nil || report.Delivered+report.AlreadyThere > 0 {
+		if perr := a.printRedelivered(report, &o); perr != nil {
+			return errors.Join(err, perr)
+		}
+	}
 	if err != nil {
 		return incidentHint(err)
-	}
-	if err := a.printRedelivered(report, &o); err != nil {
-		return err
 	}
 	return redeliverVerdict(report)
 }

@@ -214,6 +214,19 @@ func TestRedeliverOnDovecot(t *testing.T) {
 	w.run("incident", "open", "fire", "--source", source, "--quiet")
 
 	args := []string{"redeliver", "--incident", "fire", "--from", found, "--to", "imap://backup@" + fresh.Addr(), "--json"}
+	// One operator is at it; a second one has to wait, until the first is killed.
+	first := w.command(append(args, "--pace", "4msg/s")...)
+	must(t, first.Start())
+	for begun := time.Now(); oneObject(t, []byte(w.run("incident", "show", "fire", "--json")))["in_flight"] == 0.0; time.Sleep(20 * time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatal("nothing is ever on its way")
+		}
+	}
+	if out, err := w.command(args...).CombinedOutput(); exitOf(err) != exitLocked {
+		t.Errorf("the second operator: %v: %s", err, out)
+	}
+	must(t, first.Process.Kill())
+	first.Wait()
 	out, err := w.command(args...).Output()
 	if exitOf(err) != exitIncomplete {
 		t.Fatalf("%v: %s", err, out)

@@ -1,6 +1,7 @@
 package redeliver_test
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"errors"
 	"flag"
@@ -20,6 +21,9 @@ import (
 
 // longer is how long TestWhateverHappens goes on.
 var longer = flag.Duration("longer", 4*time.Second, "go on with random histories for so long")
+
+// seed repeats a history, as far as its goroutines let it.
+var seed = flag.Uint64("seed", 0, "repeat the random history of this seed")
 
 var errDied = errors.New("the process has died")
 
@@ -153,7 +157,7 @@ func TestWhateverHappens(t *testing.T) {
 	t.Parallel()
 	begun := time.Now()
 	for n := 0; n < 4 || time.Since(begun) < *longer; n++ {
-		seed := uint64(time.Now().UnixNano())
+		seed := cmp.Or(*seed, uint64(time.Now().UnixNano()))
 		if whatever(t, rand.New(rand.NewPCG(seed, 1))); t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -199,10 +203,10 @@ func whatever(t *testing.T, rng *rand.Rand) {
 	}
 	for range 5 {
 		m.server.fault = func() fault {
-			if rng.IntN(4) == 0 {
+			if rng.IntN(2) == 0 {
 				life()
 			}
-			switch rng.IntN(12) {
+			switch rng.IntN(6) {
 			case 0:
 				m.die()
 				return []fault{lost, stored, expunge, lately}[rng.IntN(4)]

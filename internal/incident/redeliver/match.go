@@ -9,6 +9,7 @@ import (
 
 	"salvor/catalog"
 	"salvor/chunk"
+	"salvor/internal/progress"
 )
 
 // A match is an owed message whose content was found.
@@ -35,6 +36,7 @@ type matcher struct {
 	user     string // "": everybody
 	unknown  func(Content)
 	report   *Report
+	meter    progress.Meter
 	finger   finger
 
 	found map[int64]*match
@@ -46,7 +48,7 @@ type matcher struct {
 }
 
 func newMatcher(c *catalog.Catalog, o *Options, r *Report) *matcher {
-	return &matcher{catalog: c, incident: o.Name, user: o.User, unknown: o.Unknown, report: r, finger: finger{sums: chunk.NewWireHasher()},
+	return &matcher{catalog: c, incident: o.Name, user: o.User, meter: o.Meter, unknown: o.Unknown, report: r, finger: finger{sums: chunk.NewWireHasher()},
 		found: map[int64]*match{}, maybe: map[int64]*candidate{}, sent: map[chunk.ID][]int64{}, evidence: map[int64]*content{}}
 }
 
@@ -66,6 +68,7 @@ func (m *matcher) take(ctx context.Context, s Source) error {
 			m.report.note("%s cannot be read: %v", c.Place, err)
 			return nil
 		}
+		m.meter.Add(1, read.is)
 		return m.consider(ctx, read)
 	})
 }

@@ -26,6 +26,7 @@ import (
 	"salvor/internal/history"
 	"salvor/internal/incident"
 	"salvor/internal/mailstore"
+	"salvor/internal/progress"
 )
 
 // Options say what is redelivered. Name, From, Server and Store are needed.
@@ -50,6 +51,7 @@ type Options struct {
 	Quiet time.Duration
 	// Unknown is told what nobody owes; nil is not.
 	Unknown func(Content)
+	Meter   progress.Meter
 	Now     func() time.Time
 }
 
@@ -140,15 +142,20 @@ func orElse[T comparable](v, otherwise T) T {
 // all reads the source, then serves user by user.
 func (r *run) all(ctx context.Context) error {
 	m := newMatcher(r.l.Catalog(), r.o, r.report)
+	r.o.Meter.Stage("read what was found")
 	if err := m.take(ctx, r.o.From); err != nil {
 		return fmt.Errorf("look for owed messages: %w", err)
 	}
 	m.conclude(r.o.AcceptProbable)
 	r.evidence = m.evidence
 	users := map[string][]*match{}
+	var bytes int64
 	for _, f := range m.found {
 		users[f.user] = append(users[f.user], f)
+		bytes += f.content.wire
 	}
+	r.o.Meter.Stage("redeliver")
+	r.o.Meter.Total(int64(len(m.found)), bytes)
 	err := r.l.Claims(ctx, catalog.ClaimQuery{Sent: true, User: r.o.User}, func(c *catalog.Claim) error {
 		if _, ok := users[c.User]; !ok && !r.o.DryRun {
 			users[c.User] = nil // nothing was found, and something is to be cleared up

@@ -346,6 +346,31 @@ func TestStores(t *testing.T) {
 	}
 }
 
+// A folder that is made anew while messages go there may have swallowed them.
+func TestMadeAnewMeanwhile(t *testing.T) {
+	l := newLab(t, owed("ann", "INBOX", 1, letterOf(1)), owed("ann", "INBOX", 2, letterOf(2)), owed("ann", "Work", 1, letterOf(3)))
+	for n := range 3 {
+		l.file(string(rune('a'+n)), letterOf(n+1))
+	}
+	n := 0
+	l.server.fault = func() fault {
+		if n++; n == 2 {
+			b := l.server.box("ann", "INBOX")
+			b.validity, b.letters = 55, nil
+		}
+		return fine
+	}
+	r := l.run()
+	counts(t, r, redeliver.Report{Delivered: 1, StillOwed: 2, InDoubt: 2})
+	for id := range int64(2) {
+		if c := l.claim(id + 1); c.State != catalog.ClaimOwed || !c.Doubt || c.NowStore != "" || !strings.Contains(c.Reason, "made anew") {
+			t.Errorf("%+v", c)
+		}
+	}
+	// The one that is there is found; the other one waits for a person.
+	counts(t, l.run(), redeliver.Report{AlreadyThere: 1, StillOwed: 1, InDoubt: 1, AlreadyHeld: 1})
+}
+
 // Ctrl-C: what was sent is in the ledger, the rest is as it was.
 func TestInterrupted(t *testing.T) {
 	l := newLab(t, owed("ann", "INBOX", 1, letterOf(1)), owed("ann", "INBOX", 2, letterOf(2)), owed("ann", "INBOX", 3, letterOf(3)))

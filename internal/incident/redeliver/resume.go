@@ -91,7 +91,7 @@ func (u *user) clear(ctx context.Context, a *attempt) error {
 	}
 	var missing []*item
 	for _, it := range a.items {
-		if at, ok := v.of(u, it); ok {
+		if at, ok := v.at(it); ok {
 			u.settleSent(it, at, "delivered; the connection broke off before the server said so")
 			continue
 		}
@@ -166,7 +166,6 @@ type verdict struct {
 type arrival struct {
 	uid       mailstore.UID
 	sum       chunk.ID
-	sha1      chunk.SHA1
 	messageID string
 }
 
@@ -178,8 +177,7 @@ func (u *user) arrivals(ctx context.Context, a *attempt, v *verdict) error {
 	}
 	err := u.post.Find(ctx, a.folder, mailstore.Sought{From: a.next}, func(f mailstore.Found) error {
 		id, _ := identity(f.Wire)
-		sum, sha1, _ := chunk.WireSums(f.Wire)
-		v.came = append(v.came, arrival{uid: f.UID, sum: sum, sha1: sha1, messageID: id})
+		v.came = append(v.came, arrival{uid: f.UID, sum: wireSum(f.Wire), messageID: id})
 		return nil
 	})
 	if errors.Is(err, mailstore.ErrNoMailbox) {
@@ -198,7 +196,7 @@ func (u *user) arrivals(ctx context.Context, a *attempt, v *verdict) error {
 		}
 		for _, c := range v.came {
 			at := spot{a.folder, a.validity, c.uid}
-			if slices.Contains(sums, c.sum) && u.isFree(at, c.sha1, it.Claim.ID) {
+			if slices.Contains(sums, c.sum) && u.isFree(at, it.Claim.ID) {
 				v.found[it.Claim.ID] = c.uid
 				u.taken[at] = true
 				break
@@ -208,14 +206,15 @@ func (u *user) arrivals(ctx context.Context, a *attempt, v *verdict) error {
 	return nil
 }
 
-// isFree tells whether a message of the server is nobody else's.
-func (u *user) isFree(at spot, sum chunk.SHA1, id int64) bool {
-	owner := u.ownerOf(at, sum)
-	return !u.taken[at] && (owner == 0 || owner == id)
+// isFree tells whether a message that came after an intention is nobody else's.
+// What stood in the folder before the disaster has a lower UID.
+func (u *user) isFree(at spot, id int64) bool {
+	o := u.owner[at]
+	return !u.taken[at] && (!o.sure || o.id == id)
 }
 
-// of gives where a message of the attempt has arrived.
-func (v *verdict) of(_ *user, it *item) (at spot, ok bool) {
+// at gives where a message of the attempt has arrived.
+func (v *verdict) at(it *item) (at spot, ok bool) {
 	uid, ok := v.found[it.Claim.ID]
 	return spot{it.SentFolder, it.SentValidity, uid}, ok
 }
@@ -252,7 +251,7 @@ func (v *verdict) doubt(u *user, a *attempt, it *item) string {
 			continue
 		}
 		there++
-		if u.isFree(spot{a.folder, a.validity, c.uid}, c.sha1, it.Claim.ID) && c.messageID == id {
+		if u.isFree(spot{a.folder, a.validity, c.uid}, it.Claim.ID) && c.messageID == id {
 			return fmt.Sprintf("message %s came at that time, and may be this one in another form", uidIn(a.folder, uint32(c.uid)))
 		}
 	}

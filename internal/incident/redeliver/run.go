@@ -75,7 +75,7 @@ func (r *run) user(ctx context.Context, name string, matches []*match) error {
 	}
 	err := u.open(ctx)
 	if err == nil {
-		err = errors.Join(u.work(ctx, matches), u.live.Close(context.WithoutCancel(ctx)))
+		err = errors.Join(u.work(ctx, matches), u.close(context.WithoutCancel(ctx)))
 	}
 	var fatal *ledgerError
 	if !errors.As(err, &fatal) {
@@ -159,13 +159,25 @@ func (u *user) open(ctx context.Context) error {
 
 // reopen is open for an account whose connection broke off.
 func (u *user) reopen(ctx context.Context) error {
-	u.live.Close(ctx) // it is broken, and says so
+	u.close(ctx) // it is broken, and says so
 	live, err := u.o.Server.Live(ctx, u.name)
 	if err != nil {
 		return err
 	}
 	u.live, u.post = live, live.(mailstore.Poster)
 	return nil
+}
+
+// close ends the account, and passes on what it has noted: a keyword that the
+// server does not take, a message that it has changed.
+func (u *user) close(ctx context.Context) error {
+	err := u.live.Close(ctx)
+	if noter, ok := u.live.(mailstore.Noter); ok {
+		for _, n := range noter.Notes() {
+			u.note("user %s: folder %q: %s", u.name, n.Mailbox, n.What)
+		}
+	}
+	return err
 }
 
 // refuseAll notes for all that was found why nothing of it is delivered.
@@ -193,8 +205,9 @@ func (u *user) claim(id int64) (catalog.Claim, bool, error) {
 // change remembers a claim for the next commit.
 func (u *user) change(c *catalog.Claim) {
 	u.pending[c.ID] = *c
-	if c.State != catalog.ClaimOwed {
+	if c.State != catalog.ClaimOwed && u.left[c.ID] {
 		delete(u.left, c.ID)
+		u.o.Meter.Add(1, c.Size)
 	}
 }
 
@@ -233,6 +246,9 @@ func (u *user) stands(c *catalog.Claim, at spot, grade catalog.Grade, why string
 	unsent(c)
 	c.State, c.Doubt, c.Reason, c.Grade = catalog.ClaimRedelivered, false, why, grade
 	c.NowStore, c.NowFolder, c.NowValidity, c.NowUID = u.o.Store, at.folder, at.validity, uint32(at.uid)
+	if was := original(c); u.owner[was].id == c.ID && !u.owner[was].sure {
+		delete(u.owner, was) // it stands here now, and nowhere else
+	}
 	if at.uid != 0 {
 		u.owner[at], u.taken[at] = owner{id: c.ID, sure: true}, true
 	}
@@ -319,7 +335,7 @@ func together(matches []*match) int {
 // learn reads whose messages stand where.
 func (u *user) learn(ctx context.Context) error {
 	return u.l.Claims(ctx, catalog.ClaimQuery{User: u.name}, func(c *catalog.Claim) error {
-		if at := original(c); at.uid != 0 && !u.owner[at].sure {
+		if at := original(c); at.uid != 0 && c.NowStore == "" && !u.owner[at].sure {
 			u.owner[at] = owner{id: c.ID, sum: c.SHA1, sure: c.SHA1.IsZero() && c.State == catalog.ClaimPresent}
 		}
 		if c.NowUID != 0 {

@@ -33,7 +33,7 @@ func (u *user) some(ctx context.Context, matches []*match) (again []*match, err 
 	}
 	if u.o.DryRun {
 		for _, it := range items {
-			u.delivered(it)
+			u.delivered(it, 1)
 			delete(u.left, it.Claim.ID)
 		}
 		return nil, nil
@@ -99,23 +99,27 @@ func (u *user) note(format string, args ...any) {
 	u.report.note(format, args...)
 }
 
-// delivered counts a message that was delivered, or would be.
-func (u *user) delivered(it *item) {
+// delivered counts a message that was delivered, or would be; or, with n = -1,
+// that it was not.
+func (u *user) delivered(it *item, n int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	box := orElse(it.NowFolder, it.Folder)
-	f := u.folders[[2]string{u.name, box}]
+	key := [2]string{u.name, it.Folder}
+	if f := it.NowFolder; f != "" {
+		key[1] = f
+	}
+	f := u.folders[key]
 	if f == nil {
-		f = &Folder{User: u.name, Name: box}
-		u.folders[[2]string{u.name, box}] = f
+		f = &Folder{User: key[0], Name: key[1]}
+		u.folders[key] = f
 	}
-	f.Messages++
+	size := it.Size
 	if it.match != nil {
-		f.Bytes += it.content.wire
-	} else {
-		f.Bytes += it.Size
+		size = it.content.wire
 	}
-	u.report.Delivered++
+	f.Messages += n
+	f.Bytes += n * size
+	u.report.Delivered += n
 }
 
 // A target is the folder that takes the messages of another one, or its own.
@@ -209,12 +213,11 @@ func (u *user) batch(ctx context.Context, t target, items []*item) (again []*mat
 		if err == nil && u.full == "" {
 			continue
 		}
-		for _, rest := range items[i+1:] { // they were not sent
-			unsent(&rest.Claim)
+		for _, rest := range items[i+1:] {
 			if u.full != "" {
 				rest.Claim.Reason = u.full
 			}
-			u.change(&rest.Claim)
+			u.notSent(rest)
 		}
 		if errors.Is(err, mailstore.ErrUnanswered) && ctx.Err() == nil {
 			return u.unanswered(ctx, items[i:])
@@ -229,25 +232,23 @@ func (u *user) batch(ctx context.Context, t target, items []*item) (again []*mat
 
 // send sends one message, whose intention is written down.
 func (u *user) send(ctx context.Context, t target, stand mailstore.Stand, it *item) error {
-	if err := u.read(ctx, it); err != nil {
-		return errors.Join(err, u.notSent(it))
-	}
-	if it.wire == nil { // it could not be read again
-		return u.notSent(it)
-	}
-	if u.o.Wait != nil {
-		if err := u.o.Wait(ctx, 1, int64(len(it.wire))); err != nil {
-			return errors.Join(err, u.notSent(it))
-		}
+	err := u.read(ctx, it)
+	if err == nil && it.wire != nil && u.o.Wait != nil {
+		err = u.o.Wait(ctx, 1, int64(len(it.wire)))
 	}
 	if ctx.Err() != nil { // the ledger may be in other hands by now
-		return errors.Join(context.Cause(ctx), u.notSent(it))
+		err = context.Cause(ctx)
+	}
+	if err != nil || it.wire == nil { // or it could not be read again
+		u.notSent(it)
+		return err
 	}
 	date := it.InternalDate
 	if date.IsZero() {
 		date = orElse(it.content.Date, it.content.date)
 	}
-	uid, err := u.post.Append(ctx, mailstore.Delivery{Mailbox: t.folder, Stored: it.stored, LF: it.lf, Content: it.content.id, SHA1: it.content.sha1,
+	var uid mailstore.UID
+	uid, err = u.post.Append(ctx, mailstore.Delivery{Mailbox: t.folder, Stored: it.stored, LF: it.lf, Content: it.content.id, SHA1: it.content.sha1,
 		Key: it.content.Name, Flags: it.Flags, InternalDate: date})
 	var refusal *mailstore.Refusal
 	switch {
@@ -259,7 +260,8 @@ func (u *user) send(ctx context.Context, t target, stand mailstore.Stand, it *it
 			u.full = refusal.Error()
 		}
 	case err != nil:
-		return errors.Join(err, u.notSent(it))
+		u.notSent(it)
+		return err
 	default:
 		if err := u.arrived(ctx, t, stand, it, uid); err != nil {
 			return err
@@ -269,10 +271,9 @@ func (u *user) send(ctx context.Context, t target, stand mailstore.Stand, it *it
 	return nil
 }
 
-func (u *user) notSent(it *item) error {
+func (u *user) notSent(it *item) {
 	unsent(&it.Claim)
 	u.change(&it.Claim)
-	return nil
 }
 
 // arrived settles a message that the server has taken. Where it did not say under
@@ -305,7 +306,7 @@ func (u *user) settleSent(it *item, at spot, why string) {
 		it.Claim.SHA1 = it.content.sha1
 	}
 	u.stands(&it.Claim, at, grade, why)
-	u.delivered(it)
+	u.delivered(it, 1)
 }
 
 // sameStill makes sure that the folder is the one that it was while messages were
@@ -323,15 +324,13 @@ func (u *user) sameStill(ctx context.Context, t target, before mailstore.Stand, 
 		if c.State != catalog.ClaimRedelivered {
 			continue
 		}
+		u.delivered(it, -1)
 		c.State, c.Doubt, c.Grade = catalog.ClaimOwed, true, ""
 		c.SentAt, c.SentStore, c.SentFolder, c.SentValidity, c.SentNext = u.o.Now(), u.o.Store, t.folder, before.UIDValidity, uint32(before.UIDNext)
 		c.SentSum = it.content.id
 		c.NowStore, c.NowFolder, c.NowValidity, c.NowUID = "", "", 0, 0
 		c.Reason = inDoubt("the folder was removed or made anew while the message was delivered")
 		u.change(c)
-		u.mu.Lock()
-		u.report.Delivered--
-		u.mu.Unlock()
 	}
 	return nil
 }
