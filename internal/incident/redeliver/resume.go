@@ -17,6 +17,7 @@ type attempt struct {
 	folder   string
 	validity uint32
 	next     mailstore.UID
+	doubt    bool    // in doubt since an earlier run
 	items    []*item // by their order
 }
 
@@ -34,11 +35,11 @@ func (u *user) resume(ctx context.Context) error {
 			return nil
 		}
 		i := slices.IndexFunc(attempts, func(a *attempt) bool {
-			return a.folder == c.SentFolder && a.validity == c.SentValidity && a.next == mailstore.UID(c.SentNext)
+			return a.folder == c.SentFolder && a.validity == c.SentValidity && a.next == mailstore.UID(c.SentNext) && a.doubt == c.Doubt
 		})
 		if i < 0 {
 			i = len(attempts)
-			attempts = append(attempts, &attempt{folder: c.SentFolder, validity: c.SentValidity, next: mailstore.UID(c.SentNext)})
+			attempts = append(attempts, &attempt{folder: c.SentFolder, validity: c.SentValidity, next: mailstore.UID(c.SentNext), doubt: c.Doubt})
 		}
 		it := &item{Claim: *c}
 		if found := u.known(c.ID); found != nil {
@@ -50,6 +51,17 @@ func (u *user) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What is in doubt comes last, so that it takes no message for its own that
+	// another copy of it has brought.
+	slices.SortStableFunc(attempts, func(a, b *attempt) int {
+		switch {
+		case a.doubt == b.doubt:
+			return 0
+		case a.doubt:
+			return 1
+		}
+		return -1
+	})
 	for _, a := range attempts {
 		slices.SortFunc(a.items, func(x, y *item) int { return int(x.SentOrder - y.SentOrder) })
 		if err := u.clear(ctx, a); err != nil {
@@ -104,7 +116,7 @@ func (u *user) clear(ctx context.Context, a *attempt) error {
 		return err
 	}
 	for _, it := range missing {
-		if it.Doubt { // a person decides, or has not yet
+		if a.doubt { // a person decides
 			continue
 		}
 		c := &it.Claim
