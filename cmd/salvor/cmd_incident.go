@@ -22,6 +22,10 @@ func (a *app) incidentCommand() *cli.Command {
 that survived the loss stands in it once, with its state. The ledger is in the
 vault. While an incident is open, nothing of its users expires.
 
+The night goes: open; fill (the index survived on the server) and salvor restore
+--incident (for all else); gates; owe; report; salvor redeliver, when something is
+found; close. docs/runbook.md has each step.
+
 The states: held (the vault has the content), uncertain (held, but maybe deleted
 by its user: brought back to be safe), owed (it existed, nobody has its content),
 present, restored, restored_maybe_deleted, redelivered, lost; these make up the
