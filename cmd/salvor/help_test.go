@@ -105,7 +105,7 @@ func TestFlagsAgree(t *testing.T) {
 
 // What comes with later work does not stand here as an empty promise.
 func TestNoStubs(t *testing.T) {
-	for _, name := range []string{"salvage", "redeliver", "sync"} {
+	for _, name := range []string{"salvage", "sync"} {
 		var out, errs bytes.Buffer
 		if code := Main([]string{name}, nil, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), "unknown command") {
 			t.Errorf("%s: exit %d: %s", name, code, &errs)

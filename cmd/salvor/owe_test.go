@@ -262,7 +262,7 @@ func (o *owing) refusals(plan string) {
 		"too young":  {[]string{"fire", "--plan", plan}, 1, "too young"},
 		"wrong hash": {[]string{"--plan", strings.Repeat("ab", 32), "fire", "--settle", "0"}, 1, "there is no plan"},
 		"beyond":     {[]string{"fire", "--plan", plan, "--settle", "0"}, exitIncomplete, "--accept USER"},
-		"nobody":     {[]string{"fire", "--dry-run", "--user", "dave"}, 1, "no such user"},
+		"nobody":     {[]string{"fire", "--dry-run", "--user", "dave"}, 1, "nobody of this name"},
 	} {
 		var errs bytes.Buffer
 		cmd := o.w.command(append([]string{"incident", "owe", "--to", o.url}, c.args...)...)

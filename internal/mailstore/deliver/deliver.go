@@ -11,6 +11,7 @@ package deliver
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -138,7 +139,8 @@ func (o Owner) Own(f *os.File) error {
 }
 
 // Mkdir makes a directory and those above it, 0700, and tells whether it was
-// missing.
+// missing. An empty one of root's, which somebody who was killed has not given
+// away any more, is given to the owner.
 func (o Owner) Mkdir(root *os.Root, dir string) (made bool, err error) {
 	if dir == "." {
 		return false, nil
@@ -150,6 +152,8 @@ func (o Owner) Mkdir(root *os.Root, dir string) (made bool, err error) {
 		}
 	}
 	switch {
+	case errors.Is(err, fs.ErrExist) && o.give && emptyOfRoot(root, dir):
+		return false, root.Lchown(dir, o.uid, o.gid)
 	case errors.Is(err, fs.ErrExist):
 		return false, nil
 	case err != nil:
@@ -158,6 +162,20 @@ func (o Owner) Mkdir(root *os.Root, dir string) (made bool, err error) {
 		return true, root.Lchown(dir, o.uid, o.gid)
 	}
 	return true, nil
+}
+
+func emptyOfRoot(root *os.Root, dir string) bool {
+	d, err := root.OpenFile(dir, DirFlags, 0)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	var st unix.Stat_t
+	if unix.Fstat(int(d.Fd()), &st) != nil || st.Uid != 0 {
+		return false
+	}
+	_, err = d.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 // Replace writes a small file under a temporary name beside name; the caller

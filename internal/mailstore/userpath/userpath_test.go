@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"salvor/internal/mailstore"
@@ -201,5 +202,41 @@ func TestLeads(t *testing.T) {
 	}
 	if leads, inside := parse(t, "/mail/alice").Leads("anything/below"); !leads || !inside {
 		t.Error("without variables everything below is the user's")
+	}
+}
+
+// A directory of a user's that somebody made as root and was killed before it
+// could be given away is given to whom the one above belongs; one with something
+// in it is left alone.
+func TestCreateRootGivesAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root makes directories for others")
+		return
+	}
+	base := t.TempDir()
+	for _, d := range []string{"ann/Maildir", "bob/Maildir/cur", "cid"} {
+		if err := os.MkdirAll(filepath.Join(base, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, user := range []string{"ann", "bob", "cid"} {
+		if err := os.Chown(filepath.Join(base, user), 4711, 4712); err != nil {
+			t.Fatal(err)
+		}
+	}
+	template, err := Parse(base + "/%u/Maildir")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]uint32{"ann": 4711, "bob": 0, "cid": 4711} {
+		root, err := template.CreateRoot(user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := root.Stat(".")
+		root.Close()
+		if err != nil || info.Sys().(*syscall.Stat_t).Uid != want {
+			t.Errorf("%s: %+v, %v", user, info.Sys(), err)
+		}
 	}
 }

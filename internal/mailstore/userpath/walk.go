@@ -90,11 +90,18 @@ func (t *Template) CreateRoot(user string) (*os.Root, error) {
 	}
 	defer w.close()
 	for _, e := range elems {
+		var above unix.Stat_t
+		if err := unix.Fstat(w.fd, &above); err != nil {
+			return nil, err
+		}
 		err := w.step(e, false)
 		if errors.Is(err, fs.ErrNotExist) {
 			if err = w.mkdir(e); err == nil {
 				err = w.step(e, false)
 			}
+		}
+		if err == nil {
+			err = w.own(above)
 		}
 		if err != nil {
 			return nil, err
@@ -291,18 +298,29 @@ func (w *walker) follow(fd int, path string, owner uint32, last bool) error {
 	return nil
 }
 
-// mkdir makes a directory below. Made by root, it goes to the owner of the
-// directory that it is in, whose mail it will hold.
+// mkdir makes a directory below, unless it is there.
 func (w *walker) mkdir(name string) error {
 	err := unix.Mkdirat(w.fd, name, 0o700)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return &fs.PathError{Op: "mkdir", Path: filepath.Join(w.path, name), Err: err}
 	}
+	return nil
+}
+
+// own gives an empty directory of root's to whom the one above belongs: this
+// process has made it, or one that was killed before it could give it away.
+func (w *walker) own(above unix.Stat_t) error {
 	var st unix.Stat_t
-	if err != nil || os.Geteuid() != 0 || unix.Fstat(w.fd, &st) != nil || st.Uid == 0 {
+	if os.Geteuid() != 0 || above.Uid == 0 || unix.Fstat(w.fd, &st) != nil || st.Uid != 0 {
 		return nil
 	}
-	return unix.Fchownat(w.fd, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
+	if names, err := w.names(); err != nil || len(names) > 0 {
+		return nil
+	}
+	if err := unix.Fchownat(w.fd, "", int(above.Uid), int(above.Gid), unix.AT_EMPTY_PATH); err != nil {
+		return &fs.PathError{Op: "chown", Path: w.path, Err: err}
+	}
+	return nil
 }
 
 // names reads the directory, sorted; with an error, those which it could read.
