@@ -100,12 +100,19 @@ func (a *app) updateGates(ctx context.Context, l *incident.Ledger, users []strin
 	if err != nil {
 		return err
 	}
-	problems := 0
+	problems, dangling := 0, 0
 	for _, r := range rows {
 		if r.Problem != nil {
 			problems++
 			a.warn("salvor: %s: %v", r.User, r.Problem)
 		}
+		if r.Dangling > 0 {
+			dangling++
+		}
+	}
+	if dangling > 0 {
+		a.say("Of %s messages are listed there without content; what was brought back stands beside them: `salvor incident owe %s` takes them out.",
+			counted(dangling, "user"), l.Incident.Name)
 	}
 	if problems > 0 {
 		return withHint(incompletef("the gates of %s could not be brought up to date", counted(problems, "user")),

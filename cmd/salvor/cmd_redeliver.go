@@ -12,6 +12,7 @@ import (
 
 	"salvor/catalog"
 	"salvor/chunk"
+	"salvor/internal/incident"
 	"salvor/internal/incident/redeliver"
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/stores"
@@ -91,7 +92,26 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return incidentHint(err)
 	}
+	if users := deliveredTo(report); len(users) > 0 && !o.DryRun {
+		act := incident.ActOptions{Name: o.Name, Purpose: "gates", Now: a.now}
+		err := incident.Act(ctx, s.history(), act, func(ctx context.Context, l *incident.Ledger) error {
+			return a.updateGates(ctx, l, users, c.String("to"))
+		})
+		if err != nil {
+			return errors.Join(redeliverVerdict(report), incidentHint(err))
+		}
+	}
 	return redeliverVerdict(report)
+}
+
+// deliveredTo are the users to whom something was delivered.
+func deliveredTo(r *redeliver.Report) (users []string) {
+	for _, f := range r.Folders {
+		if len(users) == 0 || users[len(users)-1] != f.User {
+			users = append(users, f.User)
+		}
+	}
+	return users
 }
 
 func (a *app) redeliverOptions(c *cli.Context) (redeliver.Options, error) {
