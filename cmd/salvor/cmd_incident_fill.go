@@ -126,7 +126,11 @@ func (a *app) printFilled(r *fill.Report) error {
 		did = "to be put back (dry run, nothing was written)"
 	}
 	a.print("%s %s, %s, of %s", counted(r.Filled, "file"), did, size(r.Bytes), counted(r.Users, "user"))
-	a.print("%d were there already; %d could not be put back; %d the index does not name; %d are owed", r.Present, r.Failed, r.Unnamed, r.Owed)
+	there := "there already"
+	if r.DryRun {
+		there += " by their sizes, and are read when it is done"
+	}
+	a.print("%d were %s; %d could not be put back; %d the index does not name; %d are owed", r.Present, there, r.Failed, r.Unnamed, r.Owed)
 	for _, n := range r.Notes {
 		a.print("note: %s", n)
 	}

@@ -2,8 +2,13 @@ package mailstore
 
 import (
 	"context"
+	"errors"
 	"io"
 )
+
+// ErrUnfit says that the server that owns a store cannot read a file, whatever is
+// in it.
+var ErrUnfit = errors.New("the mail server cannot read the file")
 
 // A Filler is a mail store on disk whose index survived a loss, and whose messages'
 // files are put back where they were. Its index is only read: the files make it
@@ -17,7 +22,8 @@ type Filler interface {
 	// how its file is. It returns *Incomplete when something could not be looked
 	// at; what was not yielded is neither whole nor missing then.
 	Survey(ctx context.Context, user User, yield func(Mailbox, Message, FileState) error) error
-	// Open opens a message's file, as a Source does.
+	// Open opens a message's file, as a Source does. ErrUnfit: it is there, and the
+	// server may not read it.
 	Open(ctx context.Context, box Mailbox, m Message) (io.ReadCloser, error)
 	// Put puts the file of a message that Survey has yielded. stored is the content
 	// in any form; only bytes that are what the index promises are taken, else it

@@ -157,7 +157,15 @@ func (w *worker) recognise(ctx context.Context, whole []job) error {
 		}
 		right := w.o.DryRun
 		if !right {
-			if right, err = w.right(ctx, j, &c); err != nil {
+			right, err = w.right(ctx, j, &c)
+			if errors.Is(err, mailstore.ErrUnfit) { // as good as missing, and nothing to be put
+				w.count(func(r *Report) {
+					r.Failed++
+					r.problem(oneLine(err))
+				})
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -195,6 +203,9 @@ func (w *worker) right(ctx context.Context, j *job, c *catalog.Claim) (bool, err
 	if err != nil {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
+		}
+		if errors.Is(err, mailstore.ErrUnfit) {
+			return false, err
 		}
 		return false, nil // what cannot be read is not there; Put says why
 	}
@@ -292,7 +303,7 @@ func (w *worker) sync(ctx context.Context) error {
 			}
 			there := false
 			if ok {
-				if there, err = w.right(ctx, j, &c); err != nil {
+				if there, err = w.right(ctx, j, &c); err != nil && !errors.Is(err, mailstore.ErrUnfit) {
 					return err
 				}
 			}

@@ -114,7 +114,24 @@ func (f *Filler) usable(b *box) error {
 
 // Open implements mailstore.Filler.
 func (f *Filler) Open(ctx context.Context, box mailstore.Mailbox, m mailstore.Message) (io.ReadCloser, error) {
-	return f.src.Open(ctx, box, m)
+	opened, err := f.src.Open(ctx, box, m)
+	if err != nil {
+		return nil, err
+	}
+	b, err := f.src.box(ctx, box)
+	if err == nil {
+		err = f.usable(b)
+	}
+	if err == nil {
+		p, _ := f.src.c.partitionOf(b) // usable has looked
+		if r, ok := opened.(*reader); ok {
+			err = deliver.FitFile(int(r.f.Fd()), p.index.root)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(&mailstore.Problem{User: box.User, Mailbox: box.Name, Path: m.Place, Err: err}, opened.Close())
+	}
+	return opened, nil
 }
 
 // Put implements mailstore.Filler.

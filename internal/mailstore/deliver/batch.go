@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"salvor/internal/mailstore"
 )
 
 // A Batch is files on their way to names that they had before. They are written
@@ -222,6 +224,33 @@ func FitOwner(root, other *os.Root) error {
 		return fmt.Errorf("%s belongs to user %d: run salvor as that user, or as root", root.Name(), here)
 	}
 	return nil
+}
+
+// FitFile says why the user whom what lies below root belongs to cannot read an open
+// file; nil when he can.
+func FitFile(fd int, root *os.Root) error {
+	d, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	var file, dir unix.Stat_t
+	if err := errors.Join(unix.Fstat(fd, &file), unix.Fstat(int(d.Fd()), &dir)); err != nil {
+		return err
+	}
+	bits := uint32(0o004)
+	switch {
+	case dir.Uid == 0:
+		return nil
+	case file.Uid == dir.Uid:
+		bits = 0o400
+	case file.Gid == dir.Gid:
+		bits = 0o040
+	}
+	if file.Mode&bits != 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: it belongs to user %d with mode %04o, the mail to user %d (hint: chown and chmod it)", mailstore.ErrUnfit, file.Uid, file.Mode&0o7777, dir.Uid)
 }
 
 func uidOf(root *os.Root) (uint32, error) {

@@ -213,6 +213,12 @@ func (f *Filler) Open(ctx context.Context, box mailstore.Mailbox, m mailstore.Me
 	defer b.Close()
 	r, err := b.openFile(there.name, there.dir == "new")
 	problem := mailstore.Problem{User: box.User, Mailbox: box.Name, Path: path.Join(b.path, there.dir, there.name), Err: err}
+	if err == nil && f.account.control != nil {
+		if err = deliver.FitFile(r.fd, f.account.control); err != nil {
+			r.Close()
+		}
+		problem.Err = err
+	}
 	if err != nil {
 		return nil, &problem
 	}
