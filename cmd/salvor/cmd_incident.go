@@ -36,8 +36,8 @@ total. Counted apart: deleted (by its user, and known to be), junk.`,
 				Name: "open", ArgsUsage: "NAME", Usage: "copy what survived of the metadata, compare it with the backup, write the ledger",
 				Description: `STORE of --source is the lost mail store as the backup named it. STORE of --index
 is what survived of its metadata, with the directories named as they are now:
-cyrus:/path/imapd.conf, or a Maildir with Dovecot's CONTROL= and INDEX=; the
-messages' files may be gone. Or none. It is only read. Nobody must have run
+cyrus:/path/imapd.conf, or Dovecot's maildir:, mdbox: or sdbox: with CONTROL= and
+INDEX=; the messages' files may be gone. Or none. It is only read. Nobody must have run
 reconstruct on it, nor a Dovecot over the empty Maildirs.
 
 The metadata is copied first, to a directory beside the catalog, private and with

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/dbox"
 	"salvor/internal/mailstore/maildir"
 	"salvor/internal/mailstore/userpath"
 )
@@ -14,43 +15,67 @@ import (
 // ofMaildir is the index of Maildirs: what Dovecot keeps of them below CONTROL=
 // and INDEX=, or beside the messages where these are not set. open opens it.
 func ofMaildir(url string, o maildir.Options, open func(maildir.Options) (mailstore.Source, error)) *Index {
-	places := []struct {
-		name     string
-		template **userpath.Template
-		read     bool // it holds some of the metadata
-	}{
-		{"maildir", &o.Root, o.Control == nil || o.Index == nil},
-		{"inbox", &o.Inbox, o.Control == nil || o.Index == nil},
-		{"control", &o.Control, true},
-		{"index", &o.Index, true},
-	}
+	beside := o.Control == nil || o.Index == nil
 	x := &Index{URL: url, KeysTravel: true, Apart: apartFrom(o.Control, o.Root, o.Inbox) && apartFrom(o.Index, o.Root, o.Inbox)}
-	for _, p := range places {
-		if *p.template == nil {
-			continue
-		}
-		t := treeOf(p.name, *p.template)
-		if !p.read { // it may be on the disk that is dying
-			t.Dir = ""
-		}
-		x.Trees = append(x.Trees, t)
-	}
+	x.Trees = treesOf([]string{"cur", "new", "tmp"}, []tree{{"maildir", o.Root, beside}, {"inbox", o.Inbox, beside}, {"control", o.Control, true}, {"index", o.Index, true}})
 	x.Open = func(dir string) (mailstore.Source, error) {
 		if dir == "" {
 			return open(o)
 		}
 		moved := o
-		for _, m := range []struct {
-			name     string
-			template **userpath.Template
-		}{{"maildir", &moved.Root}, {"inbox", &moved.Inbox}, {"control", &moved.Control}, {"index", &moved.Index}} {
-			if *m.template != nil {
-				*m.template = (*m.template).Moved(filepath.Join(dir, m.name))
-			}
-		}
+		moved.Root, moved.Inbox = movedTo(dir, "maildir", o.Root), movedTo(dir, "inbox", o.Inbox)
+		moved.Control, moved.Index = movedTo(dir, "control", o.Control), movedTo(dir, "index", o.Index)
 		return open(moved)
 	}
 	return x
+}
+
+// ofDbox is the index of dboxes, which lies below INDEX=, or beside the messages.
+// An mdbox's messages keep their GUIDs in other folders; an sdbox's have none.
+func ofDbox(url string, o dbox.Options, open func(dbox.Options) (mailstore.Source, error)) *Index {
+	x := &Index{URL: url, KeysTravel: o.Kind == dbox.Multi, KeysNumbered: o.Kind == dbox.Single, Apart: apartFrom(o.Index, o.Root, o.Alt)}
+	x.Trees = treesOf(nil, []tree{{"dbox", o.Root, o.Index == nil}, {"control", o.Control, true}, {"index", o.Index, true}})
+	x.Open = func(dir string) (mailstore.Source, error) {
+		if dir == "" {
+			return open(o)
+		}
+		moved := o
+		moved.Root, moved.Control, moved.Index = movedTo(dir, "dbox", o.Root), movedTo(dir, "control", o.Control), movedTo(dir, "index", o.Index)
+		moved.Alt = nil
+		return open(moved)
+	}
+	return x
+}
+
+// A tree is users' places; read: they hold some of the metadata.
+type tree struct {
+	name  string
+	place *userpath.Template // nil: there is none
+	read  bool
+}
+
+// treesOf are what is copied of users' places. What holds nothing to be copied is
+// not even looked into: it may be on the disk that is dying.
+func treesOf(skip []string, trees []tree) (out []Tree) {
+	for _, p := range trees {
+		if p.place == nil {
+			continue
+		}
+		t := treeOf(p.name, p.place, skip)
+		if !p.read {
+			t.Dir = ""
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// movedTo is a template in a copy.
+func movedTo(dir, name string, t *userpath.Template) *userpath.Template {
+	if t == nil {
+		return nil
+	}
+	return t.Moved(filepath.Join(dir, name))
 }
 
 // apartFrom tells whether what lies below a template lives longer than the
@@ -71,8 +96,9 @@ func within(name, dir string) bool {
 }
 
 // treeOf is what is copied of users' places: the files of Dovecot's, and neither
-// messages nor anything that leads to no user.
-func treeOf(name string, t *userpath.Template) Tree {
+// messages, which are below directories to skip or have other names, nor anything
+// that leads to no user.
+func treeOf(name string, t *userpath.Template, skip []string) Tree {
 	return Tree{
 		Name: name, Dir: t.Fixed(),
 		Keep: func(p string) bool {
@@ -81,7 +107,7 @@ func treeOf(name string, t *userpath.Template) Tree {
 		},
 		Skip: func(p string) bool {
 			leads, inside := t.Leads(p)
-			return !leads || inside && slices.Contains([]string{"cur", "new", "tmp"}, path.Base(p))
+			return !leads || inside && slices.Contains(skip, path.Base(p))
 		},
 		Link: func(p string) bool {
 			leads, inside := t.Leads(p)

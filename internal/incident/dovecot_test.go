@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/dbox"
 	"salvor/internal/mailstore/maildir"
 	"salvor/internal/mailstore/stores"
 )
@@ -53,6 +54,39 @@ func TestMaildirTrees(t *testing.T) {
 		}
 		if got := strings.Join(trees, " "); got != tt.trees || x.Apart != tt.apart {
 			t.Errorf("%s: %q, apart %v", tt.url, got, x.Apart)
+		}
+	}
+}
+
+func TestDboxTrees(t *testing.T) {
+	for _, tt := range []struct {
+		url, trees       string
+		apart, travelled bool
+	}{
+		{"mdbox:/mail/%u", "dbox=/mail", false, true},
+		{"sdbox:/mail/%u:INDEX=/i/%u", "dbox= index=/i", true, false},
+		{"mdbox:/mail/%u:INDEX=/i/%u:CONTROL=/c/%u:ALT=/alt/%u", "dbox= control=/c index=/i", true, true},
+		{"mdbox:/mail/%u:INDEX=/alt/%u/i:ALT=/alt/%u", "dbox= index=/alt", false, true},
+	} {
+		o, ok, err := stores.DboxOptions(tt.url, stores.Options{})
+		if err != nil || !ok {
+			t.Fatalf("%v, %v", ok, err)
+		}
+		var moved dbox.Options
+		x := ofDbox(tt.url, o, func(o dbox.Options) (mailstore.Source, error) { moved = o; return nil, nil })
+		var trees []string
+		for _, tree := range x.Trees {
+			trees = append(trees, tree.Name+"="+tree.Dir)
+			if tree.Dir != "" && tree.Dir != "/alt" && (tree.Skip("u/mailboxes/new") || !tree.Keep("u/storage/dovecot.map.index") || tree.Keep("u/storage/m.1") && tree.Dir == "/mail") {
+				t.Errorf("%s: %s keeps the wrong files", tt.url, tree.Name)
+			}
+		}
+		if got := strings.Join(trees, " "); got != tt.trees || x.Apart != tt.apart || x.KeysTravel != tt.travelled || x.KeysNumbered == tt.travelled {
+			t.Errorf("%s: %q, %+v", tt.url, got, x)
+		}
+		_, _ = x.Open("/keep")
+		if moved.Root.String() != "/keep/dbox/%u" || o.Index != nil && moved.Index.Fixed() != "/keep/index" || moved.Alt != nil {
+			t.Errorf("%s: %+v", tt.url, moved)
 		}
 	}
 }

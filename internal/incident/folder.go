@@ -84,7 +84,7 @@ func (c *comparison) message(r *reading, m mailstore.Message) error {
 	}
 	var rec *catalog.Record
 	var was standing
-	if at, ok := r.known.byKey[m.Key]; ok {
+	if at, ok := r.known.byKey[m.Key]; ok && !(c.o.Index.KeysNumbered && r.row.UIDValidity != r.box.UIDValidity) {
 		e := &r.known.entries[at]
 		e.compared, was = true, e.was
 		if was.there() {
@@ -170,11 +170,9 @@ func (c *comparison) find(r *reading, m mailstore.Message, rec *catalog.Record, 
 	}
 	size := max(m.Size, m.Promised)
 	switch {
-	case size < 0:
-		return nil, reason, nil
 	case m.SHA1.IsZero() && rec == nil && c.o.Index.KeysTravel:
 		return c.namesake(r, m, claim, reason)
-	case m.SHA1.IsZero():
+	case m.SHA1.IsZero() || size < 0:
 		return nil, reason, nil
 	}
 	twin, ok, err := c.tx.Twin(r.box.User, m.SHA1, size)

@@ -99,6 +99,8 @@ type Index struct {
 	Apart bool
 	// KeysTravel says that a message keeps its Key in another folder of its user.
 	KeysTravel bool
+	// KeysNumbered says that a Key means another message under another UIDVALIDITY.
+	KeysNumbered bool
 }
 
 // Report is what Open found.

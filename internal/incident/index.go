@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/dbox"
 	"salvor/internal/mailstore/maildir"
 	"salvor/internal/mailstore/stores"
 )
@@ -25,9 +26,16 @@ func IndexOf(url string) (*Index, error) {
 	if ok {
 		return ofMaildir(url, o, func(o maildir.Options) (mailstore.Source, error) { return maildir.OpenIndex(o) }), nil
 	}
+	d, ok, err := stores.DboxOptions(url, stores.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return ofDbox(url, d, func(o dbox.Options) (mailstore.Source, error) { return dbox.OpenIndex(o) }), nil
+	}
 	file, ok := strings.CutPrefix(url, "cyrus:")
 	if !ok {
-		return nil, fmt.Errorf("index %q: %w (hint: cyrus:/path/of/imapd.conf and maildir:PATH:CONTROL=PATH:INDEX=PATH are indexes; with --index none everything in the backup is taken back, to be safe)", url, errNoIndex)
+		return nil, fmt.Errorf("index %q: %w (hint: cyrus:/path/of/imapd.conf, maildir:PATH:CONTROL=PATH:INDEX=PATH and mdbox:PATH:INDEX=PATH are indexes; with --index none everything in the backup is taken back, to be safe)", url, errNoIndex)
 	}
 	return ofCyrus(url, file, func(file string) (mailstore.Source, error) {
 		return stores.OpenSource("cyrus:"+file, stores.Options{Index: true})

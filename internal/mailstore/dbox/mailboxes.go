@@ -237,14 +237,20 @@ func (l *lister) describe(ctx context.Context, b box) mailstore.Mailbox {
 	}
 	m.Lost = l.judge(ctx, b, ix)
 	m.UIDValidity, m.UIDNext = ix.UIDValidity(), ix.UIDNext()
+	m.ObjectID = guidOfBox(l.a.opt.Kind, ix)
+	return m
+}
+
+// guidOfBox is the GUID of a folder, "" where its index has none.
+func guidOfBox(kind Kind, ix *index.Index) string {
 	extension := "dbox-hdr" // a counter or a UIDVALIDITY, and the GUID
-	if l.a.opt.Kind == Multi {
+	if kind == Multi {
 		extension = "mdbox-hdr"
 	}
 	if h := ix.Header(extension); len(h) >= 20 && strings.Trim(string(h[4:20]), "\x00") != "" {
-		m.ObjectID = fmt.Sprintf("%x", h[4:20])
+		return fmt.Sprintf("%x", h[4:20])
 	}
-	return m
+	return ""
 }
 
 // lost says why absence from a folder is no evidence of deletion.

@@ -13,6 +13,7 @@ import (
 
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/cyrus"
+	"salvor/internal/mailstore/dbox"
 	"salvor/internal/mailstore/eml"
 	"salvor/internal/mailstore/folder"
 	"salvor/internal/mailstore/imap"
@@ -245,6 +246,19 @@ func MaildirOptions(url string, o Options) (mo maildir.Options, ok bool, err err
 		err = &urlError{url, maildirHint, err}
 	}
 	return mo, true, err
+}
+
+// DboxOptions reads the URL of an sdbox or mdbox; ok is false for those of other
+// stores.
+func DboxOptions(url string, o Options) (do dbox.Options, ok bool, err error) {
+	scheme, rest, err := split(url)
+	if err != nil || scheme != "sdbox" && scheme != "mdbox" {
+		return do, false, err
+	}
+	if do, err = dboxOptions(scheme, rest, o); err != nil {
+		err = &urlError{url, "as in mdbox:/srv/mail/%d/%n/mdbox:INDEX=PATH", err}
+	}
+	return do, true, err
 }
 
 // OpenDestination opens a mail store for writing. It is made, when the first
