@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"salvor/catalog"
+	"salvor/chunk"
 	"salvor/internal/mailstore"
 )
 
@@ -28,9 +29,11 @@ type comparison struct {
 
 	// sums: messages that the index lists, those of the catalog at the time of
 	// the loss, those that are both, and the claims made of them.
-	sums  struct{ listed, known, both, claims int64 }
-	keys  userKeys // see namesake
-	doubt doubt
+	sums struct{ listed, known, both, claims int64 }
+	keys userKeys // see namesake
+	// absent is what is not decided yet of the user under way.
+	absent absences
+	doubt  doubt
 }
 
 // walk compares all users: those of the index in its order, then those that it
@@ -121,6 +124,7 @@ func (c *comparison) user(ctx context.Context, u mailstore.User) error {
 		}
 	}
 	c.report.Users++
+	c.absent = absences{arrived: map[chunk.ID]int{}}
 	why := c.o.Scope.DecideAll(boxes)
 	pairs, rest := pairUp(boxes, rows)
 	for i := range pairs {
@@ -138,7 +142,7 @@ func (c *comparison) user(ctx context.Context, u mailstore.User) error {
 			return err
 		}
 	}
-	return nil
+	return c.absent.settle(ctx, c)
 }
 
 // aloneWith refuses a user who is part of another open incident.
@@ -295,6 +299,9 @@ func (c *comparison) known(ctx context.Context, row catalog.Mailbox) (*listing, 
 		return nil
 	})
 	c.sums.known += l.live
+	if !inTrash(row) {
+		c.absent.known += int(l.live)
+	}
 	return l, err
 }
 

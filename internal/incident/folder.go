@@ -136,6 +136,9 @@ func (c *comparison) judge(r *reading, m mailstore.Message, rec *catalog.Record,
 		return nil
 	}
 	claim.State, claim.Content, claim.MessageID = catalog.ClaimHeld, content.ID, content.MessageID
+	if claim.Record == 0 {
+		c.absent.arrived[content.ID]++
+	}
 	if m.Doubt != "" {
 		claim.State, claim.Reason = catalog.ClaimUncertain, m.Doubt
 	}
@@ -217,34 +220,41 @@ func (c *comparison) unnamed(ctx context.Context, l *listing, at place, noProof 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if noProof == "" && (e.was != doubted || c.src == nil) {
+			c.absent.list = append(c.absent.list, absence{e.id, at, inTrash(l.row)})
+			continue
+		}
 		rec, err := c.record(e.id)
 		if err != nil {
 			return err
 		}
-		claim := catalog.Claim{User: at.user, Folder: at.folder, UIDValidity: at.validity, UID: rec.UID, Size: rec.StoredSize, Flags: rec.Flags,
-			InternalDate: rec.InternalDate, Record: rec.ID}
-		if err := c.fill(rec, &claim); err != nil {
+		claim, err := c.claimOf(rec, at)
+		if err != nil {
 			return err
 		}
-		if rec.GoneRun != 0 {
-			claim.UIDValidity = 0 // the folder may have been numbered anew since
-		}
-		switch {
-		case e.was == doubted && c.src != nil:
+		if e.was == doubted && c.src != nil {
 			err = c.doubtful(&claim, "a backup before the loss did not find it any more, and nobody has confirmed its deletion")
-		case noProof == "":
-			claim.State, claim.Reason = catalog.ClaimDeleted, "the index does not name it any more"
-		default:
+		} else {
 			err = c.doubtful(&claim, noProof)
+		}
+		if err == nil {
+			err = c.put(claim)
 		}
 		if err != nil {
 			return err
 		}
-		if err := c.put(claim); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// claimOf is the claim of a record that the index does not name.
+func (c *comparison) claimOf(rec *catalog.Record, at place) (catalog.Claim, error) {
+	claim := catalog.Claim{User: at.user, Folder: at.folder, UIDValidity: at.validity, UID: rec.UID, Size: rec.StoredSize, Flags: rec.Flags,
+		InternalDate: rec.InternalDate, Record: rec.ID}
+	if rec.GoneRun != 0 {
+		claim.UIDValidity = 0 // the folder may have been numbered anew since
+	}
+	return claim, c.fill(rec, &claim)
 }
 
 // fill adds what the catalog knows of a record's content.
