@@ -54,6 +54,7 @@ makes it faster or slower meanwhile.` + drillWords,
 			&cli.BoolFlag{Name: "offline", Usage: "Dovecot is stopped: put the indexes of a Maildir aside, to keep UIDs there too"},
 			&cli.StringFlag{Name: "refused", Usage: "put what the destination refuses into `STORE`, as in eml:/root/refused"},
 			&cli.StringFlag{Name: "incident", Usage: "bring back what the ledger of incident `NAME` says, and note there what came back"},
+			&cli.BoolFlag{Name: "again", Usage: "with --incident: bring back also what is back elsewhere, or was lost once more"},
 			&cli.StringFlag{Name: "pace", Usage: "write at most at `RATE`, as in 200msg/s,20MB/s"},
 			&cli.BoolFlag{Name: "full-speed", Usage: "do not slow down when the destination answers slower"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be restored, and write nothing"},
@@ -92,6 +93,9 @@ func (a *app) restore(ctx context.Context, c *cli.Context) error {
 	}
 	if c.NArg() == 1 && c.String("priority") != "" {
 		return usagef("--priority is for --all and --users-file")
+	}
+	if c.Bool("again") && c.String("incident") == "" {
+		return usagef("--again goes with --incident: other restores look only at what is there")
 	}
 	if c.String("incident") != "" {
 		a.steer(ctx, c, limiter, o.To, governor.Note)

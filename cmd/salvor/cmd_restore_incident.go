@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -52,6 +53,7 @@ func (a *app) restoreIncident(ctx context.Context, c *cli.Context, o restore.Opt
 // recall restores with the ledger in hand.
 func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o restore.Options) (err error) {
 	r := recall.New(l, o.To)
+	r.Again = c.Bool("again")
 	users, strangers, err := a.recallUsers(ctx, c, l, r)
 	if err != nil {
 		return err
@@ -70,8 +72,7 @@ func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o 
 		return err
 	}
 	if len(users) == 0 {
-		a.say("Nothing of these users is waiting in the vault: all of it is back.")
-		return nil
+		return a.allBack(ctx, c, r)
 	}
 	o.Choose = func(ctx context.Context, user string, yield func(*restore.Wish) error) error {
 		return r.List(ctx, user, func(c *catalog.Claim) error { return yield(wishOf(c)) })
@@ -106,6 +107,25 @@ func (a *app) recall(ctx context.Context, c *cli.Context, l *incident.Ledger, o 
 	last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer stop()
 	return errors.Join(err, r.Flush(last))
+}
+
+// allBack says that nothing is waiting, and whether it is back where the operator
+// means it to be.
+func (a *app) allBack(ctx context.Context, c *cli.Context, r *recall.Recall) error {
+	var users []string
+	if c.NArg() == 1 {
+		users = []string{c.Args().First()}
+	}
+	n, stores, err := r.Elsewhere(ctx, users)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return withHint(incompletef("nothing is waiting in the vault, and %s are back at %s, not here", counted64(n), strings.Join(stores, ", ")),
+			"--again brings to this store, too, what is back elsewhere; what is here is skipped")
+	}
+	a.say("Nothing of these users is waiting in the vault: all of it is back.")
+	return nil
 }
 
 // expected is how much is to be brought back of users.

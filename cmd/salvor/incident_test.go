@@ -151,6 +151,12 @@ func bringBack(t *testing.T, w *world, rng *rand.Rand) {
 	if out := w.run(args...); !strings.Contains(out, "restored                      13") {
 		t.Errorf("once more: %s", out)
 	}
+	// Whoever tried it into another store first is told, and can go on.
+	args[len(args)-1] = "maildir:" + w.path("newer") + "/%u"
+	w.fails(exitIncomplete, "are back at maildir:", args...)
+	if out := w.run(append(args, "--again")...); !strings.Contains(out, "alice: 6 messages") {
+		t.Errorf("again: %s", out)
+	}
 	count := 0
 	must(t, filepath.WalkDir(w.path("new"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && slices.Contains([]string{"cur", "new"}, filepath.Base(filepath.Dir(path))) {

@@ -93,10 +93,12 @@ func (b *book) put(e *incident.Edit, batch []mark) error {
 		if err != nil {
 			return err
 		}
-		if !ok || !waits(&c) {
+		if !ok || !waits(&c) && !stood(&c) {
 			continue // forgotten, or settled by somebody else
 		}
 		switch {
+		case stood(&c): // put once more
+			c.SettledAt = b.l.Now()
 		case !m.put:
 			c.State, c.Reason = catalog.ClaimPresent, ""
 		case c.State == catalog.ClaimUncertain:
@@ -120,6 +122,16 @@ func waits(c *catalog.Claim) bool {
 		return true
 	case catalog.ClaimOwed:
 		return !c.InFlight() && !c.Doubt
+	}
+	return false
+}
+
+// stood tells whether a message was put, or seen, in its own place before. Its
+// file may have been lost once more.
+func stood(c *catalog.Claim) bool {
+	switch c.State {
+	case catalog.ClaimPresent, catalog.ClaimRestored, catalog.ClaimRestoredMaybe:
+		return !c.Content.IsZero() && c.UID != 0 && c.NowFolder == c.Folder && c.NowValidity == c.UIDValidity && c.NowUID == c.UID
 	}
 	return false
 }

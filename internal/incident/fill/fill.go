@@ -131,14 +131,16 @@ func Run(ctx context.Context, l *incident.Ledger, o Options) (*Report, error) {
 	return r.report, err
 }
 
-// users are those of whom something waits in the vault or is owed.
+// users are those of whom something waits in the vault or is owed, or stood in its
+// place and may have been lost once more.
 func (r *run) users(ctx context.Context) (users []string, err error) {
 	var waiting int64
 	known := map[string]bool{}
 	err = r.l.Catalog().ClaimUsers(ctx, r.l.Incident.Name, func(u catalog.UserClaims) error {
 		known[u.User] = true
 		n := u.Counts[catalog.ClaimHeld] + u.Counts[catalog.ClaimUncertain]
-		if asked := len(r.o.Users) == 0 || slices.Contains(r.o.Users, u.User); asked && n+u.Counts[catalog.ClaimOwed] > 0 {
+		all := n + u.Counts[catalog.ClaimOwed] + u.Counts[catalog.ClaimPresent] + u.Counts[catalog.ClaimRestored] + u.Counts[catalog.ClaimRestoredMaybe]
+		if asked := len(r.o.Users) == 0 || slices.Contains(r.o.Users, u.User); asked && all > 0 {
 			users = append(users, u.User)
 			waiting += n
 		}

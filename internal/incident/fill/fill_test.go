@@ -309,8 +309,24 @@ func TestFailures(t *testing.T) {
 	clear(l.disk.putErr)
 	clear(l.disk.nameErr)
 	l.vault[contentOf(letter(5))] = letter(5)
-	if r, err = l.run(nil); err != nil || r.Filled != 4 || r.Failed != 0 {
+	// With ann's fourth, of which it was said that it was there.
+	if r, err = l.run(nil); err != nil || r.Filled != 5 || r.Failed != 0 {
 		t.Errorf("when all is well again: %+v, %v", r, err)
+	}
+}
+
+// A file that was put back and is lost once more is put back once more.
+func TestLostAgain(t *testing.T) {
+	l := newLab(t, map[string]int{"ann": 3}, nil)
+	if r, err := l.run(nil); err != nil || r.Filled != 3 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	clear(l.disk.files)
+	if r, err := l.run(nil); err != nil || r.Filled != 3 || r.Unnamed != 0 || len(l.disk.files) != 3 || l.states() != "1 restored, 2 restored, 3 restored" {
+		t.Errorf("%+v, %v, %s", r, err, l.states())
+	}
+	if r, err := l.run(nil); err != nil || r.Filled+r.Present+r.Failed != 0 {
+		t.Errorf("a third time: %+v, %v", r, err)
 	}
 }
 

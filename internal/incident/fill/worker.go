@@ -29,6 +29,7 @@ type worker struct {
 
 	claims map[place]int64 // ids of the claims that wait
 	held   map[place]bool  // of these, those whose content the vault has
+	back   map[place]int64 // those that stood in their places already
 	todo   []job
 	under  []job // put, and not durable yet
 	bytes  int64 // of these
@@ -75,12 +76,15 @@ func (w *worker) fill(ctx context.Context) error {
 
 // load reads where the user's claims were.
 func (w *worker) load(ctx context.Context) error {
-	w.claims, w.held = map[place]int64{}, map[place]bool{}
+	w.claims, w.held, w.back = map[place]int64{}, map[place]bool{}, map[place]int64{}
 	return w.l.Claims(ctx, catalog.ClaimQuery{User: w.user}, func(c *catalog.Claim) error {
+		at := place{c.Folder, c.UIDValidity, c.UID}
+		if stood(c) {
+			w.back[at] = c.ID
+		}
 		if !waits(c) {
 			return nil
 		}
-		at := place{c.Folder, c.UIDValidity, c.UID}
 		has := !c.Content.IsZero()
 		if _, twice := w.claims[at]; twice || c.UID == 0 || c.UIDValidity == 0 {
 			if has {
@@ -100,13 +104,17 @@ func (w *worker) survey(ctx context.Context) (whole []job, err error) {
 	err = w.f.Survey(ctx, mailstore.User{Name: w.user}, func(b mailstore.Mailbox, m mailstore.Message, state mailstore.FileState) error {
 		at := place{b.Name, b.UIDValidity, uint32(m.UID)}
 		id, waits := w.claims[at]
+		if box == nil || box.Name != b.Name {
+			box = &b
+		}
+		if again, stood := w.back[at]; stood && state != mailstore.FileWhole { // it was lost once more
+			w.todo = append(w.todo, job{again, box, m})
+			return nil
+		}
 		if !waits {
 			return nil
 		}
 		delete(w.claims, at)
-		if box == nil || box.Name != b.Name {
-			box = &b
-		}
 		switch {
 		case state == mailstore.FileWhole:
 			whole = append(whole, job{id, box, m})
@@ -222,7 +230,7 @@ func (w *worker) right(ctx context.Context, j *job, c *catalog.Claim) (bool, err
 // put puts a file back.
 func (w *worker) put(ctx context.Context, j *job) error {
 	c, ok, err := w.l.Catalog().Claim(w.l.Incident.Name, j.id)
-	if err != nil || !ok || !waits(&c) {
+	if err != nil || !ok || !waits(&c) && !stood(&c) {
 		return err
 	}
 	w.o.Meter.Add(1, max(j.m.Promised, 0))

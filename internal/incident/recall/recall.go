@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"salvor/catalog"
+	"salvor/chunk"
 	"salvor/internal/incident"
 	"salvor/internal/mailstore"
 	"salvor/internal/mailstore/folder"
@@ -30,6 +31,11 @@ import (
 // A Recall brings an incident's messages back. Its methods may be called by
 // several goroutines.
 type Recall struct {
+	// Again brings back also what was brought back before, or stood in its place: to
+	// another store, or after it was lost once more. What is there is skipped, as
+	// ever.
+	Again bool
+
 	ledger *incident.Ledger
 	store  string // where to, for the ledger
 
@@ -56,7 +62,11 @@ func New(l *incident.Ledger, store string) *Recall {
 // Users lists whose mail is to be brought back, and all others of the ledger.
 func (r *Recall) Users(ctx context.Context) (waiting, others []string, err error) {
 	err = r.ledger.Catalog().ClaimUsers(ctx, r.ledger.Incident.Name, func(u catalog.UserClaims) error {
-		if u.Counts[catalog.ClaimHeld]+u.Counts[catalog.ClaimUncertain] > 0 {
+		n := u.Counts[catalog.ClaimHeld] + u.Counts[catalog.ClaimUncertain]
+		if r.Again {
+			n += u.Counts[catalog.ClaimRestored] + u.Counts[catalog.ClaimRestoredMaybe] + u.Counts[catalog.ClaimPresent]
+		}
+		if n > 0 {
 			waiting = append(waiting, u.User)
 		} else {
 			others = append(others, u.User)
@@ -72,9 +82,12 @@ func (r *Recall) Extent(ctx context.Context, users []string) (messages, bytes in
 	for _, u := range users {
 		chosen[u] = true
 	}
-	for _, state := range []catalog.ClaimState{catalog.ClaimHeld, catalog.ClaimUncertain} {
+	for _, state := range catalog.ClaimStates {
+		if !r.wanted(&catalog.Claim{State: state, Content: chunk.ID{1}}) {
+			continue
+		}
 		err := r.ledger.Claims(ctx, catalog.ClaimQuery{State: state}, func(c *catalog.Claim) error {
-			if chosen[c.User] {
+			if chosen[c.User] && r.wanted(c) {
 				messages++
 				bytes += c.Size
 			}
@@ -123,7 +136,7 @@ func (r *Recall) List(ctx context.Context, user string, yield func(*catalog.Clai
 		if err != nil {
 			return err
 		}
-		if !ok || c.State != catalog.ClaimHeld && c.State != catalog.ClaimUncertain {
+		if !ok || !r.wanted(&c) {
 			continue // forgotten meanwhile
 		}
 		if err := yield(&c); err != nil {
@@ -147,7 +160,7 @@ func (r *Recall) survey(ctx context.Context, user string) ([]sight, error) {
 	number := map[string]int32{}
 	var newest int64
 	err := r.ledger.Claims(ctx, catalog.ClaimQuery{User: user}, func(c *catalog.Claim) error {
-		if c.State != catalog.ClaimHeld && c.State != catalog.ClaimUncertain {
+		if !r.wanted(c) {
 			return nil
 		}
 		n, known := number[c.Folder]
@@ -307,7 +320,7 @@ func (r *Recall) put(e *incident.Edit, batch []settled) error {
 		if err != nil {
 			return err
 		}
-		if !ok || c.State != catalog.ClaimHeld && c.State != catalog.ClaimUncertain {
+		if !ok || !r.wanted(&c) {
 			continue
 		}
 		r.settle(&c, s)
@@ -321,6 +334,10 @@ func (r *Recall) put(e *incident.Edit, batch []settled) error {
 // settle makes a claim say what became of it.
 func (r *Recall) settle(c *catalog.Claim, s settled) {
 	switch {
+	case s.why != "" && isBack(c.State): // it is where it was
+		return
+	case isBack(c.State):
+		c.SettledAt = r.ledger.Now()
 	case s.why != "" && c.State == catalog.ClaimHeld:
 		c.Reason = notBack + s.why
 		return
@@ -334,8 +351,35 @@ func (r *Recall) settle(c *catalog.Claim, s settled) {
 		before, _, _ := strings.Cut(c.Reason, andNotBack)
 		c.State, c.Reason = catalog.ClaimRestoredMaybe, before
 	}
-	c.NowStore, c.NowFolder, c.NowUID = r.store, c.Folder, uint32(s.uid)
+	c.NowStore, c.NowFolder, c.NowValidity, c.NowUID = r.store, c.Folder, 0, uint32(s.uid)
 }
+
+// wanted tells whether a claim is to be brought back.
+func (r *Recall) wanted(c *catalog.Claim) bool {
+	return c.State == catalog.ClaimHeld || c.State == catalog.ClaimUncertain || r.Again && isBack(c.State) && !c.Content.IsZero()
+}
+
+func isBack(s catalog.ClaimState) bool {
+	return s == catalog.ClaimRestored || s == catalog.ClaimRestoredMaybe || s == catalog.ClaimPresent
+}
+
+// Elsewhere counts what stands at other stores than the recall's, of the users
+// that are named; none: of all.
+func (r *Recall) Elsewhere(ctx context.Context, users []string) (n int64, stores []string, err error) {
+	err = r.ledger.Claims(ctx, catalog.ClaimQuery{}, func(c *catalog.Claim) error {
+		inPlace := c.NowValidity != 0 && c.NowValidity == c.UIDValidity && c.NowUID == c.UID // a file under the surviving index
+		if isBack(c.State) && c.NowStore != "" && c.NowStore != r.store && !inPlace && (len(users) == 0 || slices.Contains(users, c.User)) {
+			if n++; !slices.Contains(stores, c.NowStore) && len(stores) < maxStores {
+				stores = append(stores, c.NowStore)
+			}
+		}
+		return nil
+	})
+	return n, stores, err
+}
+
+// maxStores bounds what Elsewhere names.
+const maxStores = 5
 
 // How the ledger says why something is not back.
 const (

@@ -139,6 +139,32 @@ func TestBack(t *testing.T) {
 	if c := d.Claim("ann", "Lists", 1); c.State != catalog.ClaimRestoredMaybe || c.Reason != "who knows" {
 		t.Errorf("%+v", c)
 	}
+	// What is back is brought back once more only when that is asked for.
+	with(t, d, func(ctx context.Context, r *recall.Recall) {
+		count := func() (n int) {
+			if err := r.List(ctx, "ann", func(*catalog.Claim) error { n++; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		before := count()
+		r.Again = true
+		if after := count(); after != before+2 {
+			t.Errorf("%d, and %d again", before, after)
+		}
+		if waiting, _, err := r.Users(ctx); err != nil || len(waiting) != 2 {
+			t.Errorf("%v, %v", waiting, err)
+		}
+	})
+	if err := d.Act(true, func(ctx context.Context, l *incident.Ledger) error {
+		n, stores, err := recall.New(l, "imap://other").Elsewhere(ctx, []string{"ann"})
+		if n != 2 || !reflect.DeepEqual(stores, []string{"imap://new"}) {
+			t.Errorf("%d at %v", n, stores)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	// Many are written while others come back, and none twice.
 	with(t, d, func(ctx context.Context, r *recall.Recall) {
 		var rest []int64

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"sort"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,7 @@ import (
 const (
 	batchMessages = 4000
 	batchBytes    = 256 << 20
+	batchTime     = 10 * time.Second // at a slow pace, too, a kill costs no more
 )
 
 // A writer is the account of one user at a destination.
@@ -35,7 +37,8 @@ type writer struct {
 	pending int
 	bytes   int64
 	dropped map[string]int
-	err     error // what made the account useless
+	err     error     // what made the account useless
+	began   time.Time // when the batch did
 }
 
 var (
@@ -226,7 +229,10 @@ func (w *writer) Add(ctx context.Context, d mailstore.Delivery) (mailstore.UID, 
 	}
 	w.pending++
 	w.bytes += int64(len(d.Stored))
-	if w.pending >= batchMessages || w.bytes >= batchBytes {
+	if w.pending == 1 {
+		w.began = time.Now()
+	}
+	if w.pending >= batchMessages || w.bytes >= batchBytes || time.Since(w.began) >= batchTime {
 		return uid, w.flush(ctx)
 	}
 	return uid, nil
