@@ -41,7 +41,7 @@ func (u *user) resume(ctx context.Context) error {
 			i = len(attempts)
 			attempts = append(attempts, &attempt{folder: c.SentFolder, validity: c.SentValidity, next: mailstore.UID(c.SentNext), doubt: c.Doubt})
 		}
-		it := &item{Claim: *c}
+		it := &item{Claim: *c, sum: c.SentSum}
 		if found := u.known(c.ID); found != nil {
 			it.match = &match{claim: c.ID, user: c.User, folder: c.Folder, content: found, grade: it.sure()}
 		}
@@ -249,6 +249,9 @@ func (v *verdict) doubt(u *user, a *attempt, it *item) string {
 	place := slices.Index(a.items, it)
 	for i, other := range a.items {
 		uid, ok := v.found[other.Claim.ID]
+		if other.sum == it.sum {
+			continue // nobody can tell which of the two was found
+		}
 		if ok && i < place {
 			low = max(low, uid)
 		}

@@ -122,6 +122,19 @@ func TestNewUnderOldUIDs(t *testing.T) {
 	}
 }
 
+// Two copies of a message were on their way, one is found, and something is gone:
+// the other one may have come as well.
+func TestResumeCopies(t *testing.T) {
+	l := newLab(t, onItsWay(owed("ann", "INBOX", 1, letterOf(1)), 1, letterOf(1)), onItsWay(owed("ann", "INBOX", 2, letterOf(1)), 2, letterOf(1)))
+	b := l.server.box("ann", "INBOX")
+	b.validity, b.next = 100, 5
+	b.remove(b.add(letterOf(1), nil, arrival))
+	b.add(letterOf(1), nil, arrival)
+	l.file("a", letterOf(1))
+	counts(t, l.run(), redeliver.Report{Delivered: 1, StillOwed: 1, InDoubt: 1})
+	counts(t, l.run(), redeliver.Report{StillOwed: 1, InDoubt: 1})
+}
+
 // What is on its way to another server is nobody's business here.
 func TestResumeElsewhere(t *testing.T) {
 	l := newLab(t, with(onItsWay(owed("ann", "INBOX", 1, letterOf(1)), 1, letterOf(1)), func(c *catalog.Claim) { c.SentStore = "imap://old" }))
