@@ -13,9 +13,11 @@ import (
 // A Page is what one user will notice of an incident. Lists are by folder, and
 // never nil.
 type Page struct {
-	Incident  string    `json:"incident"`
-	User      string    `json:"user"`
-	LossAt    time.Time `json:"loss_at"`
+	Incident string    `json:"incident"`
+	User     string    `json:"user"`
+	LossAt   time.Time `json:"loss_at"`
+	// BackupAt is when the last backup before the loss began; zero: nobody knows.
+	BackupAt  time.Time `json:"backup_at,omitzero"`
 	WrittenAt time.Time `json:"written_at"`
 	Open      bool      `json:"open"` // somebody still works on it
 	// Access is how far the user may come in: "down", "web" or "imap"; "" nobody
@@ -31,6 +33,9 @@ type Page struct {
 	Waiting      []Part  `json:"waiting"`  // in the backup, not there yet
 	Late         []Part  `json:"late"`     // found later, delivered as new mail
 	GivenUp      []Part  `json:"given_up"` // nobody looks for it any more
+	// Unlisted: the list of the user's messages was lost as well, in part or as a
+	// whole. What came after BackupAt may be missing without anybody knowing of it.
+	Unlisted bool `json:"unlisted"`
 }
 
 // A Part is some mail of a folder.
@@ -99,6 +104,11 @@ func (r *Report) makePage(ctx context.Context, user string) (*Page, error) {
 	for n := range m.parts {
 		m.parts[n] = map[where]*gathered{}
 	}
+	if run, ok, err := r.c.Run(i.Run); err != nil {
+		return nil, err
+	} else if ok {
+		p.BackupAt = run.Started.In(r.zone)
+	}
 	if gate, ok, err := r.c.Gate(i.Name, user); err != nil {
 		return nil, err
 	} else if ok {
@@ -117,6 +127,7 @@ func (r *Report) makePage(ctx context.Context, user string) (*Page, error) {
 	for n, into := range []*[]Part{&p.MaybeDeleted, &p.Missing, &p.Waiting, &p.Late, &p.GivenUp} {
 		*into = partsOf(m.parts[n], r.zone)
 	}
+	p.Unlisted = i.Index == "" || len(p.MaybeDeleted) > 0
 	return p, nil
 }
 
@@ -228,5 +239,5 @@ func partsOf(found map[where]*gathered, zone *time.Location) []Part {
 
 // complete tells whether the user will notice nothing.
 func (p *Page) complete() bool {
-	return p.Messages.Back == p.Messages.Total && len(p.MaybeDeleted)+len(p.EmptyFolders)+len(p.Late) == 0
+	return !p.Unlisted && p.Messages.Back == p.Messages.Total && len(p.MaybeDeleted)+len(p.EmptyFolders)+len(p.Late) == 0
 }

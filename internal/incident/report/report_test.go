@@ -91,7 +91,8 @@ func ledger(t testing.TB) *world.World {
 	c.claims(3, catalog.ClaimPresent, "bob", "INBOX", loss)
 	c.claims(1, catalog.ClaimOwed, hostile, "<img src=//evil.example>", loss, func(c *catalog.Claim) { c.Reason = "+1+1" })
 	c.claims(1, catalog.ClaimOwed, formula, "-2+3\x1b[2J\u202e", loss, func(c *catalog.Claim) { c.MessageID = "@SUM(A1)\r\n\"quoted\", and more" })
-	put(t, w, append([]catalog.Row{catalog.Incident{Name: "fire", Source: "cyrus:/etc/secret.conf", At: loss, OpenedAt: loss, Claims: int64(len(c.rows))}}, c.rows...)...)
+	put(t, w, append([]catalog.Row{catalog.Incident{Name: "fire", Source: "cyrus:/etc/secret.conf", Index: "cyrus:/etc/secret.conf", At: loss, OpenedAt: loss, Run: 1,
+		Claims: int64(len(c.rows))}, catalog.Run{Number: 1, Kind: "backup", Started: loss.Add(-9 * time.Hour)}}, c.rows...)...)
 	put(t, w, catalog.Gate{Incident: "fire", User: "alice", State: catalog.GateWeb})
 	return w
 }
@@ -146,9 +147,9 @@ func TestPageJSON(t *testing.T) {
 	r := opened(t, ledger(t))
 	p, err := r.Page(t.Context(), "bob")
 	must(t, err)
-	want := `{"incident":"fire","user":"bob","loss_at":"2006-10-26T18:30:00+02:00","written_at":"2006-10-28T18:30:00+02:00","open":true,"access":"",` +
+	want := `{"incident":"fire","user":"bob","loss_at":"2006-10-26T18:30:00+02:00","backup_at":"2006-10-26T09:30:00+02:00","written_at":"2006-10-28T18:30:00+02:00","open":true,"access":"",` +
 		`"messages":{"total":3,"back":3,"present":3,"restored":0,"restored_maybe_deleted":0,"redelivered":0,"owed":0,"in_doubt":0,"lost":0,"held":0,"uncertain":0,"deleted":0,"junk":0},` +
-		`"maybe_deleted":[],"empty_folders":[],"missing":[],"waiting":[],"late":[],"given_up":[]}` + "\n"
+		`"maybe_deleted":[],"empty_folders":[],"missing":[],"waiting":[],"late":[],"given_up":[],"unlisted":false}` + "\n"
 	if got := text(t, JSON, p); got != want {
 		t.Error(got)
 	}

@@ -29,12 +29,25 @@ func (p *Page) sections() []section {
 			all = append(all, s)
 		}
 	}
+	if p.Unlisted && !p.BackupAt.IsZero() {
+		all = append(all, p.wordsUnlisted())
+	}
 	return all
+}
+
+// wordsUnlisted says what nobody can list.
+func (p *Page) wordsUnlisted() section {
+	return section{Title: "Mail that nobody can list", Words: []string{fmt.Sprintf(
+		"Not all of the list of your messages could be relied upon. What came in between the last backup, %s, and the failure may be missing without standing on this page. "+
+			"If somebody wrote to you in these hours and you cannot find it, ask them to send it again.", dayAndHour(p.BackupAt))}}
 }
 
 func (p *Page) happened() section {
 	s := section{Title: "What happened", Words: []string{
 		fmt.Sprintf("On %s the server that held your mail failed.", dayAndHour(p.LossAt))}}
+	if !p.BackupAt.IsZero() {
+		s.Words[0] += fmt.Sprintf(" The last backup before that was made on %s.", dayAndHour(p.BackupAt))
+	}
 	if p.Open {
 		s.Words = append(s.Words, "Your mail is being brought back from a backup and from what else can be saved. This page says how far that is; it is not finished yet.")
 	} else {
