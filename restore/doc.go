@@ -10,8 +10,10 @@
 //
 // # The order of work
 //
-// For each user one query streams the selected records in the order in which
-// their message chunks lie in the packs. A backup writes what belongs to one
+// All begins the users in the order given; MakePlan makes one of who misses mail
+// most. For each user one query streams the selected records in the order in which
+// their message chunks lie in the packs, or with Options.NewestFirst INBOX and the
+// newest mail first, in blocks that keep that order. A backup writes what belongs to one
 // user together, so packs are read from front to back and a compressed frame is
 // decoded once, as long as it is needed while it is in the reader's cache; only
 // pieces shared with mail of another time or user are looked for elsewhere.
