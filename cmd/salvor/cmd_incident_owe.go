@@ -96,7 +96,7 @@ func (a *app) incidentOwe(ctx context.Context, c *cli.Context) error {
 	})
 	a.closeDisplay()
 	if report != nil {
-		if perr := a.printOwe(report); perr != nil {
+		if perr := a.printOwe(report, o.Settle); perr != nil {
 			return errors.Join(err, perr)
 		}
 	}
@@ -160,12 +160,12 @@ func (a *app) oweVerdict(r *owe.Report) error {
 	return incompletef("%s without content left, %s taken out", counted(left, "message"), counted(r.Taken, "message"))
 }
 
-func (a *app) printOwe(r *owe.Report) error {
+func (a *app) printOwe(r *owe.Report, settle time.Duration) error {
 	if a.json {
 		return a.printJSON(r)
 	}
 	if r.DryRun {
-		return a.printPlan(r)
+		return a.printPlan(r, settle)
 	}
 	t := a.newTable("USER", ">PLANNED", ">TAKEN", ">GONE BEFORE", ">WHOLE AGAIN", ">LEFT", ">IN THE VAULT")
 	for _, u := range r.Users {
@@ -183,7 +183,7 @@ func (a *app) printOwe(r *owe.Report) error {
 }
 
 // printPlan says what a plan would do, and how to run it.
-func (a *app) printPlan(r *owe.Report) error {
+func (a *app) printPlan(r *owe.Report, settle time.Duration) error {
 	t := a.newTable("USER", ">LISTED", ">WITHOUT CONTENT", ">TO BE TAKEN OUT", ">%", "FROM", "TO", "FOLDERS")
 	for _, u := range r.Users {
 		var folders []string
@@ -205,8 +205,15 @@ func (a *app) printPlan(r *owe.Report) error {
 		return nil
 	}
 	a.print("dry run, nothing was changed: %s looked at, %s to be taken out", counted(r.Looked, "user"), counted(r.Take, "message"))
-	a.print("the plan is %s; from %s on:", r.File, moment(a.now().Add(owe.Settle+time.Minute-1)))
-	a.print("  salvor incident owe %s --to %s --plan %s", r.Incident, shellWord(r.Store), r.Plan)
+	from, how := a.now().Add(settle), ""
+	if settle != owe.Settle {
+		how = " --settle " + settle.String()
+	}
+	if settle >= time.Minute {
+		from = from.Add(time.Minute - 1) // it is printed without seconds
+	}
+	a.print("the plan is %s; from %s on:", r.File, moment(from))
+	a.print("  salvor incident owe %s --to %s --plan %s%s", r.Incident, shellWord(r.Store), r.Plan, how)
 	return nil
 }
 

@@ -29,6 +29,9 @@ func Run(ctx context.Context, l *incident.Ledger, o Options, sum string) (*Repor
 	if err := p.fits(l, &o); err != nil {
 		return nil, err
 	}
+	if _, err := incident.Users(ctx, l.Catalog(), l.Incident.Name, o.Accept); err != nil {
+		return nil, err // a name that is mistyped would accept nobody
+	}
 	r := &Report{Incident: p.head.Incident, Store: o.Store, Plan: sum, Users: make([]*User, len(p.users))}
 	users := make([]string, len(p.users))
 	for i, u := range p.users {
