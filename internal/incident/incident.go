@@ -8,6 +8,10 @@
 // in the vault before anybody acts on it, and a rebuild never drops it. It
 // belongs to the commands; nothing here writes to a mail store.
 //
+// Who acts on a ledger holds it by Act: recall (what a restore brings back), fill
+// (files under an index that survived), owe (out of a live index), gate (who may
+// come in), redeliver (what is found); report only reads it.
+//
 // Invariants:
 //   - The surviving metadata is copied first; when that fails, nothing else
 //     happens. What is compared is the copy.
