@@ -41,7 +41,7 @@ func (u *user) resume(ctx context.Context) error {
 			i = len(attempts)
 			attempts = append(attempts, &attempt{folder: c.SentFolder, validity: c.SentValidity, next: mailstore.UID(c.SentNext), doubt: c.Doubt})
 		}
-		it := &item{Claim: *c, sum: c.SentSum}
+		it := &item{Claim: *c}
 		if found := u.known(c.ID); found != nil {
 			it.match = &match{claim: c.ID, user: c.User, folder: c.Folder, content: found, grade: it.sure()}
 		}
@@ -232,8 +232,9 @@ func (v *verdict) at(it *item) (at spot, ok bool) {
 }
 
 // doubt says why it cannot be told whether a message that is not to be found was
-// delivered; "" when it surely was not. Messages were sent one after the other: it
-// can only have had a UID between those of the ones before and after it.
+// delivered; "" when it surely was not. The order in which messages were sent says
+// nothing about a gap: a copy that was found may be another one, which its user
+// has moved.
 func (v *verdict) doubt(u *user, a *attempt, it *item) string {
 	switch {
 	case v.gone:
@@ -245,24 +246,9 @@ func (v *verdict) doubt(u *user, a *attempt, it *item) string {
 	case v.stand.UIDNext < a.next:
 		return fmt.Sprintf("the folder %q has an older state than when the message was on its way there", a.folder)
 	}
-	low, high := a.next-1, v.stand.UIDNext
-	place := slices.Index(a.items, it)
-	for i, other := range a.items {
-		uid, ok := v.found[other.Claim.ID]
-		if other.sum == it.sum {
-			continue // nobody can tell which of the two was found
-		}
-		if ok && i < place {
-			low = max(low, uid)
-		}
-		if ok && i > place {
-			high = min(high, uid)
-		}
-	}
-	there := mailstore.UID(0)
-	id := it.messageID()
+	there, id := mailstore.UID(0), it.messageID()
 	for _, c := range v.came {
-		if c.uid <= low || c.uid >= high {
+		if c.uid >= v.stand.UIDNext {
 			continue
 		}
 		there++
@@ -271,7 +257,7 @@ func (v *verdict) doubt(u *user, a *attempt, it *item) string {
 		}
 	}
 	switch {
-	case low+there+1 < high:
+	case a.next+there < v.stand.UIDNext:
 		return fmt.Sprintf("something that came into %q at that time is gone again", a.folder)
 	case it.match == nil:
 		return "its content is not at hand to be compared"

@@ -262,7 +262,6 @@ type item struct {
 	stored, lf, wire []byte // while it is looked at or sent
 	forms            [][]byte
 	copies           []copied
-	sum              chunk.ID // of what was sent by a run before
 }
 
 // sure is how sure it is that the content is the owed message's.
