@@ -218,6 +218,7 @@ func TestVaultGoesAway(t *testing.T) {
 	l, texts := threePacks(t)
 	to := newMemory()
 	o := l.options(to)
+	o.Workers = 1 // the first messages are read before the vault goes away
 	inner := o.Chunks
 	reads := make(chan int, 1)
 	reads <- 0
