@@ -350,7 +350,7 @@ func (a *app) printRestore(r *restore.Report) error {
 		a.print("  %s more refused there and put aside", counted(r.PutAside, "message"))
 	}
 	if r.MaybeDeleted > 0 {
-		a.print("  %d of them had vanished from the mail store and nobody has confirmed that: they may have been deleted", r.MaybeDeleted)
+		a.print("  %d of them may have been deleted by their user, which nobody could confirm", r.MaybeDeleted)
 	}
 	var names []string
 	for name := range r.Folders {
