@@ -221,9 +221,13 @@ func look(root *os.Root, name string) (r Running, alive bool, err error) {
 	defer f.Close()
 	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); {
 	case err == nil:
-		pid := strings.TrimSuffix(name, runningSuffix)
-		_ = root.Remove(pid + orderSuffix)
-		_ = root.Remove(name) // whoever looks next tries again
+		// One that has ended took its name away before it let go, and another may have
+		// the name by now.
+		if stillNamed(f, root, name) {
+			pid := strings.TrimSuffix(name, runningSuffix)
+			_ = root.Remove(pid + orderSuffix)
+			_ = root.Remove(name) // whoever looks next tries again
+		}
 		return r, false, nil
 	case !errors.Is(err, syscall.EWOULDBLOCK):
 		return r, false, err
@@ -234,6 +238,16 @@ func look(root *os.Root, name string) (r Running, alive bool, err error) {
 	}
 	// One that cannot be read has not written it yet.
 	return r, json.Unmarshal(text, &r) == nil, nil
+}
+
+// stillNamed tells whether a name stands for an open file.
+func stillNamed(f *os.File, root *os.Root, name string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := root.Stat(name)
+	return err == nil && os.SameFile(mine, now)
 }
 
 // Order tells a running command to keep another pace from now on. It does not
