@@ -161,6 +161,10 @@ func (h *History) replay(ctx context.Context, c *vault.Commit, what replayWhat) 
 	if err != nil {
 		return err
 	}
+	// Another process of this host may have been faster, since the head was read.
+	if head, err := tx.Head(); err != nil || head.Number > c.Number || head == catalog.Head(c.Head()) {
+		return errors.Join(err, tx.Rollback())
+	}
 	objects := c.Journals
 	if what == replayCheckpoint {
 		objects = c.Checkpoints
