@@ -44,14 +44,7 @@ func (a *app) incidentGates(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return oweHint(err)
 	}
-	problems := 0
-	for _, r := range rows {
-		if r.Problem != nil {
-			problems++
-			a.warn("salvor: %s: %v", r.User, r.Problem)
-		}
-	}
-	if problems > 0 {
+	if problems := a.warnGates(rows); problems > 0 {
 		return withHint(incompletef("%s could not be looked at, or not told of", counted(problems, "user")), "the same command tries again")
 	}
 	return nil
@@ -100,12 +93,8 @@ func (a *app) updateGates(ctx context.Context, l *incident.Ledger, users []strin
 	if err != nil {
 		return err
 	}
-	problems, dangling := 0, 0
+	problems, dangling := a.warnGates(rows), 0
 	for _, r := range rows {
-		if r.Problem != nil {
-			problems++
-			a.warn("salvor: %s: %v", r.User, r.Problem)
-		}
 		if r.Dangling > 0 {
 			dangling++
 		}
@@ -119,6 +108,17 @@ func (a *app) updateGates(ctx context.Context, l *incident.Ledger, users []strin
 			"`salvor incident gates "+l.Incident.Name+" --to "+shellWord(to)+"` tries again")
 	}
 	return nil
+}
+
+// warnGates names what went wrong with users' gates, and counts it.
+func (a *app) warnGates(rows []gate.Row) (problems int) {
+	for _, r := range rows {
+		if r.Problem != nil {
+			problems++
+			a.warn("salvor: %s: %v", r.User, r.Problem)
+		}
+	}
+	return problems
 }
 
 // gateWords is a gate for scripts.

@@ -74,14 +74,12 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 	}
 	a.steer(ctx, c, limiter, o.Store, nil)
 	o.Wait = limiter.Wait
-	server, err := stores.OpenServer(c.String("to"), a.storeOptions("", nil))
+	leave, err := a.liveServer(c.String("to"), &o.Server)
 	if err != nil {
-		return storeError(err)
+		return err
 	}
-	if closer, ok := server.(io.Closer); ok {
-		defer closer.Close() // what was appended is there since the server has said so
-	}
-	o.Server, o.Meter = server, a.meter()
+	defer leave()
+	o.Meter = a.meter()
 	report, err := redeliver.Run(ctx, s.history(), o)
 	a.closeDisplay()
 	if err == nil || report.Delivered+report.AlreadyThere > 0 {

@@ -327,6 +327,35 @@ func (w *world) openKilled(rng *rand.Rand, source string) {
 	w.run(args...)
 }
 
+// redeliverKept brings back what was kept aside, killed on the way, and looks at
+// what the users have in the end.
+func (w *world) redeliverKept(rng *rand.Rand, lives []*life, opened map[string]float64, aside, server string, login func(string) *imaptest.Client, more ...string) {
+	w.t.Helper()
+	gap, owed := 0, 0
+	for _, l := range lives {
+		gap += len(l.gap())
+		owed += l.owed()
+	}
+	args := append([]string{"redeliver", "--incident", "fire", "--from", aside, "--to", server}, more...)
+	w.until(rng, 6, []int{0}, args...)
+	if r := oneObject(w.t, []byte(w.run(append(args, "--json")...))); r["delivered"] != 0.0 {
+		w.t.Errorf("once more: %v", r)
+	}
+	end := w.totalsOf("fire")
+	if end["redelivered"] != float64(gap-owed) || end["owed"] != float64(owed) || end["total"] != opened["total"] {
+		w.t.Errorf("in the end: %v, want %d redelivered and %d owed", end, gap-owed, owed)
+	}
+	for _, l := range lives {
+		c := login(l.user)
+		l.compare(w.t, c, true)
+		l.online.sameAsFresh(w.t, l.user, c)
+		c.Close()
+	}
+	if got := w.gatesOf("fire", "--to", server, "--json"); got["imap"] != len(lives) {
+		w.t.Errorf("in the end: %v", got)
+	}
+}
+
 // totalsOf gives an incident's totals.
 func (w *world) totalsOf(name string) map[string]float64 {
 	w.t.Helper()

@@ -27,12 +27,12 @@ type worker struct {
 	f    mailstore.Filler
 	user string
 
-	claims map[place]int64 // ids of the claims that wait
-	held   map[place]bool  // of these, those whose content the vault has
-	back   map[place]int64 // those that stood in their places already
-	todo   []job
-	under  []job // put, and not durable yet
-	bytes  int64 // of these
+	claims  map[place]int64 // ids of the claims that wait
+	held    map[place]bool  // of these, those whose content the vault has
+	back    map[place]int64 // those that stood in their places already
+	missing []job
+	under   []job // put, and not durable yet
+	bytes   int64 // of these
 }
 
 // A place is where a message was, and is in the store's index.
@@ -60,7 +60,7 @@ func (w *worker) fill(ctx context.Context) error {
 		return err
 	}
 	w.miss()
-	for _, j := range w.todo {
+	for _, j := range w.missing {
 		if err := w.put(ctx, &j); err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (w *worker) survey(ctx context.Context) (whole []job, err error) {
 			box = &b
 		}
 		if again, stood := w.back[at]; stood && state != mailstore.FileWhole { // it was lost once more
-			w.todo = append(w.todo, job{again, box, m})
+			w.missing = append(w.missing, job{again, box, m})
 			return nil
 		}
 		if !waits {
@@ -119,7 +119,7 @@ func (w *worker) survey(ctx context.Context) (whole []job, err error) {
 		case state == mailstore.FileWhole:
 			whole = append(whole, job{id, box, m})
 		case w.held[at]:
-			w.todo = append(w.todo, job{id, box, m})
+			w.missing = append(w.missing, job{id, box, m})
 		default:
 			w.count(func(r *Report) { r.Owed++ })
 		}
@@ -183,7 +183,7 @@ func (w *worker) recognise(ctx context.Context, whole []job) error {
 			w.count(func(r *Report) { r.Present++ })
 			w.o.Meter.Add(1, 0)
 		case !c.Content.IsZero():
-			w.todo = append(w.todo, *j)
+			w.missing = append(w.missing, *j)
 		default:
 			w.count(func(r *Report) { r.Owed++ })
 		}
