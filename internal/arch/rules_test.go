@@ -18,6 +18,9 @@ var floors = [][]string{
 	{"internal/mailstore/..."},
 	{"internal/retention"},
 	{"internal/history"}, // what engines share: the catalog kept at the vault's head
+	{"salvage/volume"},
+	{"salvage/raid", "salvage/fsys"},
+	{"salvage/found", "salvage/ext4", "salvage/xfs", "salvage/tree", "salvage/carve", "salvage/piece"},
 	{"internal/backup", "restore", "salvage/...", "internal/incident/...", "internal/upkeep", "internal/replicate"},
 	{"cmd/salvor"},
 }
@@ -36,6 +39,10 @@ var never = []struct{ from, to, why string }{
 	{"internal/retention", "internal/objstore/...", "retention decides, it does not erase"},
 	{"internal/vault", "internal/config", "only commands read the configuration"},
 	{"internal/objstore/...", "chunk", "an object store moves bytes"},
+	{"salvage/volume", "internal/mailstore/...", "a volume is bytes"},
+	{"salvage/raid", "internal/mailstore/...", "an array is bytes"},
+	{"salvage/ext4", "internal/mailstore/...", "a file system knows no mail"},
+	{"salvage/xfs", "internal/mailstore/...", "a file system knows no mail"},
 }
 
 // onlyCommand may be imported by cmd/salvor alone.
@@ -64,17 +71,17 @@ var clockCalls = []string{"Now", "Since", "Until", "After", "Tick", "NewTimer", 
 var homes = map[string][]string{
 	"filippo.io/age":                   {"internal/vault", "internal/history", "cmd/salvor"},
 	"github.com/BurntSushi/toml":       {"internal/config"},
-	"github.com/klauspost/compress":    {"internal/vault", "internal/mailstore/..."},
-	"github.com/klauspost/reedsolomon": {"internal/parity"},
+	"github.com/klauspost/compress":    {"internal/vault", "internal/mailstore/...", "salvage/carve"},
+	"github.com/klauspost/reedsolomon": {"internal/parity", "salvage/raid"},
 	"github.com/minio/minio-go/v7":     {"internal/objstore/s3"},
 	"github.com/restic/chunker":        {"chunk"},
 	"github.com/segmentio/asm":         {"chunk"},
 	"github.com/urfave/cli/v2":         {"cmd/salvor"},
 	"github.com/vbauerster/mpb/v8":     {"internal/progress"},
-	"golang.org/x/sys":                 {"internal/..."},
+	"golang.org/x/sys":                 {"internal/...", "salvage/volume"},
 	"golang.org/x/term":                {"internal/progress", "cmd/salvor"},
 	"golang.org/x/text":                {"internal/mailstore/...", "internal/backup", "catalog", "cmd/salvor"},
-	"zombiezen.com/go/sqlite":          {"catalog"},
+	"zombiezen.com/go/sqlite":          {"catalog", "salvage"},
 	"github.com/emersion/go-imap/v2":   {},
 	"github.com/rogpeppe/go-internal":  {},
 	"pgregory.net/rapid":               {},
