@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -61,14 +62,25 @@ func (o Owner) Credential() *syscall.Credential {
 // Own gives a tree to the owner.
 func (o Owner) Own(t testing.TB, path string) {
 	t.Helper()
-	err := filepath.Walk(path, func(p string, _ os.FileInfo, err error) error {
-		if err != nil {
+	for {
+		// What vanishes meanwhile was renamed by a server at work: it is there under
+		// another name, which a second walk finds.
+		moved := false
+		err := filepath.Walk(path, func(p string, _ os.FileInfo, err error) error {
+			if err == nil {
+				err = os.Lchown(p, o.UID, o.GID)
+			}
+			if p != path && errors.Is(err, fs.ErrNotExist) {
+				moved, err = true, nil
+			}
 			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return os.Lchown(p, o.UID, o.GID)
-	})
-	if err != nil {
-		t.Fatal(err)
+		if !moved {
+			return
+		}
 	}
 }
 
