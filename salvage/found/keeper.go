@@ -1,0 +1,25 @@
+package found
+
+import (
+	"context"
+	"io"
+)
+
+// A Keeper takes what a salvage has found: a Writer into a result directory, or
+// whoever writes it into a vault.
+type Keeper interface {
+	// Keep takes a finding's bytes in, and reads content to its end unless it has
+	// them. f is Matched, Unknown or Damaged; what else there is about it may still
+	// change, but for its class's being one of these. Where SHA256Stored is known,
+	// the bytes have to have it; otherwise it is set, as is Size, and File where
+	// there is one. What was kept is durable at the latest when Finish returns.
+	//
+	// ErrFull: nothing more is kept, and the salvage stops.
+	Keep(ctx context.Context, f *Finding, content io.Reader) error
+	// Finish takes the list of all findings. each calls yield for every one of them,
+	// by ID. Those that were in the list of a run before and are not any more are no
+	// findings from then on.
+	Finish(ctx context.Context, each func(yield func(*Finding) error) error) error
+}
+
+var _ Keeper = (*Writer)(nil)
