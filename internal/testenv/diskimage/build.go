@@ -1,10 +1,12 @@
 package diskimage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -261,6 +263,7 @@ func Adopt(path string, o Options, is func(path string) (Message, bool)) (*Image
 			im.Messages = append(im.Messages, m)
 		}
 	}
+	slices.SortFunc(im.Messages, func(a, b Message) int { return cmp.Compare(a.Path, b.Path) })
 	return im, im.survey()
 }
 

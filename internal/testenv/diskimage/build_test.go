@@ -12,7 +12,10 @@ import (
 )
 
 // kinds are the images that tests use.
-var kinds = []Options{{FS: Ext4, Seed: 1}, {FS: XFS, Seed: 2}, {FS: Ext4, Seed: 3, Aged: true}, {FS: XFS, Seed: 4, Aged: true}}
+var kinds = []Options{{FS: Ext4, Seed: 1, Size: small}, {FS: XFS, Seed: 2, Size: small}, {FS: Ext4, Seed: 3, Aged: true, Size: small}, {FS: XFS, Seed: 4, Aged: true, Size: small}}
+
+// small is enough to be wrong with.
+const small = 64 << 20
 
 // What the readers of this package say is what the kernel says.
 func TestTruthIsWhatAMountShows(t *testing.T) {
@@ -115,7 +118,7 @@ func TestSeedsRepeat(t *testing.T) {
 		}
 		return messages
 	}
-	for _, o := range []Options{{Seed: 7, Fill: .2}, {Seed: 7, FS: XFS, Aged: true, Size: 64 << 20, Cycles: 1}} {
+	for _, o := range []Options{{Seed: 7, Fill: .2, Size: small}, {Seed: 7, FS: XFS, Aged: true, Size: 64 << 20, Cycles: 1}} {
 		one, two := Build(t, o), Build(t, o)
 		if !reflect.DeepEqual(plain(one.Messages), plain(two.Messages)) || !reflect.DeepEqual(one.Expunged, two.Expunged) {
 			t.Errorf("%s made twice is not the same", o.FS)
@@ -130,7 +133,7 @@ func TestSeedsRepeat(t *testing.T) {
 // The population has everything that a salvage can stumble over.
 func TestPopulation(t *testing.T) {
 	im := Build(t, Options{Seed: 5, Aged: true})
-	var small, exact, medium, large, eight, twins, links, withoutID int
+	var short, exact, medium, large, eight, twins, links, withoutID int
 	byWire, byInode := map[string]string{}, map[uint64]bool{}
 	f, err := os.Open(im.Path)
 	if err != nil {
@@ -144,7 +147,7 @@ func TestPopulation(t *testing.T) {
 				*n++
 			}
 		}
-		count(&small, m.Size < 512)
+		count(&short, m.Size < 512)
 		count(&exact, m.Size%blockSize == 0)
 		count(&medium, m.Size > 64<<10 && m.Size < 1<<20)
 		count(&large, m.Size > 1<<20)
@@ -170,8 +173,8 @@ func TestPopulation(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d small, %d exact, %d medium, %d large, %d with 8 bits, %d twins, %d links, %d without id; they begin with %d different fields", small, exact, medium, large, eight, twins, links, withoutID, len(heads))
-	for name, n := range map[string]int{"small": small, "exact": exact, "medium": medium, "large": large, "8 bits": eight, "twins": twins, "links": links, "without id": withoutID, "beginnings": len(heads) - 5} {
+	t.Logf("%d short, %d exact, %d medium, %d large, %d with 8 bits, %d twins, %d links, %d without id; they begin with %d different fields", short, exact, medium, large, eight, twins, links, withoutID, len(heads))
+	for name, n := range map[string]int{"short": short, "exact": exact, "medium": medium, "large": large, "8 bits": eight, "twins": twins, "links": links, "without id": withoutID, "beginnings": len(heads) - 5} {
 		if n < 3 {
 			t.Errorf("only %d %s", n, name)
 		}

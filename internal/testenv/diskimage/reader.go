@@ -45,7 +45,7 @@ type reader interface {
 	headers() (first, all []Extent)
 	// tables are the pieces of the inode tables in which these inodes stand: ext4's
 	// groups, XFS's chunks.
-	tables(nodes []uint64) []Extent
+	tables(nodes []uint64) ([]Extent, error)
 }
 
 // open recognises the file system of an image.

@@ -136,7 +136,7 @@ func power(n, base int64) bool {
 	return n == 1
 }
 
-func (e *ext4) tables(nodes []uint64) (all []Extent) {
+func (e *ext4) tables(nodes []uint64) (all []Extent, err error) {
 	used := make([]bool, e.groups)
 	for _, n := range nodes {
 		used[int64(n-1)/e.inodes] = true
@@ -146,5 +146,5 @@ func (e *ext4) tables(nodes []uint64) (all []Extent) {
 			all = append(all, Extent{Off: at, Len: (e.inodes*e.inodeSize + e.block - 1) / e.block * e.block})
 		}
 	}
-	return all
+	return all, nil
 }

@@ -1,6 +1,7 @@
 package diskimage
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -179,16 +180,38 @@ func (x *xfs) headers() (first, all []Extent) {
 // chunkInodes is how many inodes are allocated together.
 const chunkInodes = 64
 
-func (x *xfs) tables(nodes []uint64) (all []Extent) {
-	length := chunkInodes * x.inodeSize
+// tables leaves out what is no inode: a chunk may be sparse, and mail stand in the
+// rest of it.
+func (x *xfs) tables(nodes []uint64) (all []Extent, err error) {
 	seen := map[int64]bool{}
 	for _, n := range nodes {
 		at := x.at(n &^ (chunkInodes - 1))
-		if !seen[at] {
+		for end := at + chunkInodes*x.inodeSize; at < end; at += x.block {
+			if seen[at] {
+				continue
+			}
 			seen[at] = true
-			all = append(all, Extent{Off: at, Len: length})
+			var b [5]byte
+			if _, err := x.f.ReadAt(b[:], at); err != nil {
+				return nil, err
+			}
+			if string(b[:2]) == "IN" && b[4] == 3 {
+				all = append(all, Extent{Off: at, Len: x.block})
+			}
 		}
 	}
-	slices.SortFunc(all, func(a, b Extent) int { return int(a.Off - b.Off) })
-	return all
+	slices.SortFunc(all, func(a, b Extent) int { return cmp.Compare(a.Off, b.Off) })
+	return together(all), nil
+}
+
+// together makes one piece of blocks that follow each other, up to a chunk.
+func together(all []Extent) (pieces []Extent) {
+	for _, e := range all {
+		if n := len(pieces); n > 0 && pieces[n-1].Off+pieces[n-1].Len == e.Off && e.Off%(8*blockSize) != 0 {
+			pieces[n-1].Len += e.Len
+			continue
+		}
+		pieces = append(pieces, e)
+	}
+	return pieces
 }
