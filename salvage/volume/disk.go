@@ -214,13 +214,14 @@ func (d *disk) alive() bool {
 		}
 	}
 	p := make([]byte, d.sector)
+	last := (d.real - 1) &^ (d.sector - 1)
 	for i := range int64(probes) {
-		at := d.missing.After(d.real / probes * i &^ (d.sector - 1))
-		at = (at + d.sector - 1) &^ (d.sector - 1)
-		if at+d.sector > d.real {
-			at = 0
+		at := d.missing.After(last / (probes - 1) * i &^ (d.sector - 1))
+		at = min(last, (at+d.sector-1)&^(d.sector-1))
+		if i == probes-1 {
+			at = last
 		}
-		if n, _ := d.again.ReadAt(p, at); n > 0 {
+		if n, _ := d.again.ReadAt(p[:min(d.sector, d.real-at)], at); n > 0 {
 			return true
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -164,3 +165,12 @@ func open(t testing.TB, path string, o Options) Volume {
 }
 
 var _ io.ReaderAt = (*flaky)(nil)
+
+// mincore asks which pages of a mapping are in memory.
+func mincore(b, pages []byte) error {
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&pages[0])))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
