@@ -16,10 +16,12 @@ const (
 	// memory). If there are more, the good bytes between the nearest of them are
 	// given up.
 	mostBad = 64 << 10
-	// stretch is how many bad bytes in a row make a bad stretch. In it, a piece of
-	// that size is only searched for good sectors if its first or its last one is
-	// good: else a dead head, at seconds for each try, would hold us for weeks.
-	stretch = 64 << 10
+	// stretch is how many bad bytes in a row make a bad stretch. Behind it, a piece is
+	// only searched for good sectors if its first or its last one is good: else a dead
+	// head, at seconds for each try, would hold us for weeks. Good bytes between bad ones
+	// are surely found in it if they are two pieces or more.
+	stretch   = 1 << 20
+	piecemeal = 64 << 10
 	// patience is how many tries may fail in a row before the disk has to show that
 	// it is still there, and probes the places at which it may do so.
 	patience = 256
@@ -99,7 +101,7 @@ func (d *disk) known(r Range) (Ranges, error) {
 // halve reads a piece that could not be read as it is, half by half.
 func (d *disk) halve(p []byte, off int64) (Ranges, error) {
 	end := off + int64(len(p))
-	if len(p) <= stretch && d.inStretch(off) {
+	if len(p) <= piecemeal && d.inStretch(off) {
 		// Most likely all of it is bad; the ends of it tell.
 		first := off&^(d.sector-1) + d.sector
 		last := (end - 1) &^ (d.sector - 1)
