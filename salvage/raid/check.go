@@ -134,9 +134,12 @@ func (b *band) checkRow(r volume.Range, p, q []byte, c *Checked) {
 	rl := b.s.roles(row)
 	c.Unable += r.Len - total(whole)
 	for _, w := range whole {
-		c.Bytes += w.Len
 		p, q := p[:w.Len], q[:w.Len]
-		b.syndromes(rl, w, p, q)
+		if err := b.syndromes(rl, w, p, q); err != nil {
+			c.Unable += w.Len
+			continue
+		}
+		c.Bytes += w.Len
 		if isZero(p) && isZero(q) {
 			continue
 		}
@@ -152,26 +155,30 @@ func (b *band) checkRow(r volume.Range, p, q []byte, c *Checked) {
 
 // syndromes fills p and q with the difference between the parity that is there and
 // the parity that the data asks for; q with zeros where there is none.
-func (b *band) syndromes(rl *roles, w volume.Range, p, q []byte) {
+func (b *band) syndromes(rl *roles, w volume.Range, p, q []byte) error {
 	copy(p, b.known(rl.p, w))
 	if rl.q < 0 {
 		clear(q)
 		for _, d := range rl.data {
 			subtle.XORBytes(p, p, b.known(d, w))
 		}
-		return
+		return nil
 	}
 	for i, d := range rl.data {
 		b.shards[i] = b.known(d, w)
 	}
 	sums := [2][]byte{make([]byte, w.Len), make([]byte, w.Len)}
 	b.shards[b.s.nd], b.shards[b.s.nd+1] = sums[0], sums[1]
-	if err := rl.code.Encode(b.shards); err != nil {
-		clear(p) // lengths are equal and none is zero: Encode has nothing to refuse
-		return
+	code, err := rl.code.get()
+	if err == nil {
+		err = code.Encode(b.shards)
+	}
+	if err != nil {
+		return err
 	}
 	subtle.XORBytes(p, p, sums[0])
 	subtle.XORBytes(q, sums[1], b.known(rl.q, w))
+	return nil
 }
 
 // suspect is the only slot that can explain both differences by being wrong alone,

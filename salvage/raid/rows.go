@@ -2,6 +2,7 @@ package raid
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/reedsolomon"
 )
@@ -29,7 +30,7 @@ type roles struct {
 	p, q int   // slots of P and Q, -1 for none
 	data []int // slots of the data chunks, in the order of the volume
 	exp  []int // the exponents of the data chunks' factors in Q, powers of 2
-	code reedsolomon.Encoder
+	code *code
 }
 
 // A stripes is an array of level 4, 5 or 6: rows of one chunk from every slot, at
@@ -59,14 +60,16 @@ func newStripes(level Level, layout, n int, chunk, rows int64) (*stripes, error)
 	if s.nd < 1 {
 		return nil, fmt.Errorf("a %s of %d members has no room for data", level, n)
 	}
-	codes := map[string]reedsolomon.Encoder{}
+	codes := map[string]*code{}
 	for row := range period {
 		var r roles
 		if level == RAID6 {
 			r = place6(layout, n, row)
-			if err := r.setCode(codes); err != nil {
-				return nil, err
+			key := fmt.Sprint(r.exp)
+			if codes[key] == nil {
+				codes[key] = &code{exp: r.exp}
 			}
+			r.code = codes[key]
 		} else {
 			r = place5(layout, n, row)
 		}
@@ -173,23 +176,25 @@ func (r *roles) count(n, first int, all bool) {
 	}
 }
 
-// setCode gives the row its code: a row of ones for P, a row of powers of 2 for Q,
-// in the order of r.data. Rows of equal factors share one.
-func (r *roles) setCode(known map[string]reedsolomon.Encoder) error {
-	key := fmt.Sprint(r.exp)
-	if known[key] == nil {
-		ones, powers := make([]byte, len(r.exp)), make([]byte, len(r.exp))
-		for i, e := range r.exp {
+// A code is the arithmetic of rows whose factors are the same: a row of ones for
+// P, a row of powers of 2 for Q. It is made when it is first needed, for most
+// arrays never need most of theirs.
+type code struct {
+	exp  []int
+	once sync.Once
+	enc  reedsolomon.Encoder
+	err  error
+}
+
+func (c *code) get() (reedsolomon.Encoder, error) {
+	c.once.Do(func() {
+		ones, powers := make([]byte, len(c.exp)), make([]byte, len(c.exp))
+		for i, e := range c.exp {
 			ones[i], powers[i] = 1, power(e)
 		}
-		code, err := reedsolomon.New(len(r.exp), 2, reedsolomon.WithCustomMatrix([][]byte{ones, powers}), reedsolomon.WithMaxGoroutines(1))
-		if err != nil {
-			return fmt.Errorf("code of a raid6 of %d members: %w", len(r.exp)+2, err)
-		}
-		known[key] = code
-	}
-	r.code = known[key]
-	return nil
+		c.enc, c.err = reedsolomon.New(len(c.exp), 2, reedsolomon.WithCustomMatrix([][]byte{ones, powers}), reedsolomon.WithMaxGoroutines(1))
+	})
+	return c.enc, c.err
 }
 
 func (s *stripes) roles(row int64) *roles { return &s.period[row%int64(len(s.period))] }

@@ -216,7 +216,8 @@ func (b *band) recover(rl *roles, slot int, seg volume.Range, dst []byte) bool {
 		return false
 	}
 	b.shards[b.s.nd], b.shards[b.s.nd+1] = p, q
-	return rl.code.ReconstructSome(b.shards, b.needed) == nil
+	code, err := rl.code.get()
+	return err == nil && code.ReconstructSome(b.shards, b.needed) == nil
 }
 
 // known gives a slot's bytes of a stretch, nil when they are unknown.
