@@ -2,9 +2,7 @@ package xfs
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 )
 
@@ -90,29 +88,6 @@ func TestElsewhere(t *testing.T) {
 		}
 		if got, named, of := s.recall(t, all, true); got != of || named != of {
 			t.Errorf("of %d files %d found, %d named", of, got, named)
-		}
-	}
-}
-
-func TestRemoved(t *testing.T) {
-	for _, options := range []string{"", "-b size=1024"} {
-		for _, clean := range []bool{true, false} {
-			path, all := filled(t, options)
-			mounted(t, path, func(dir string) {
-				entries, err := os.ReadDir(dir)
-				must(t, err)
-				for _, e := range entries {
-					must(t, os.RemoveAll(filepath.Join(dir, e.Name())))
-				}
-				if !clean {
-					for i := range 30 {
-						must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("new%d", i)), text(i, 3000), 0o600))
-					}
-				}
-			})
-			s := sweep(t, openImage(t, path))
-			got, named, of := s.recall(t, all, false)
-			t.Logf("%q: of %d removed files %d found, %d named", options, of, got, named)
 		}
 	}
 }

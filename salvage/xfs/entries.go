@@ -47,14 +47,7 @@ func (f *FS) inodeEntries(ctx context.Context, t fsys.Trace, yield func(fsys.Ent
 }
 
 func (f *FS) shortEntries(in *inode, t fsys.Trace, number uint64, g *geometry, yield func(fsys.Entry) error) error {
-	fork := in.fork
-	if !in.freed() {
-		fork = fork[:in.size] // shaped has compared them
-	}
-	sd, ok := parseShort(fork, g.ftype || in.version == 3, g)
-	if !ok && g.version == 0 {
-		sd, ok = parseShort(fork, !(g.ftype || in.version == 3), g)
-	}
+	sd, ok := f.short(in, g)
 	if !ok && in.freed() {
 		return nil
 	}
@@ -65,7 +58,7 @@ func (f *FS) shortEntries(in *inode, t fsys.Trace, number uint64, g *geometry, y
 	for _, s := range sd.slots {
 		e := s.entry()
 		e.Parent, e.Up, e.Off = number, sd.up, t.Off+head+int64(s.at)
-		e.Deleted = in.deleted()
+		e.Deleted = e.Deleted || in.deleted()
 		if t.Origin == fsys.Log {
 			e.Off = t.Off
 		}
@@ -74,6 +67,26 @@ func (f *FS) shortEntries(in *inode, t fsys.Trace, number uint64, g *geometry, y
 		}
 	}
 	return nil
+}
+
+// short reads the directory in an inode, and what is left of it there.
+func (f *FS) short(in *inode, g *geometry) (sd short, ok bool) {
+	fork, room := in.fork, in.fork
+	if in.freed() {
+		fork, room = in.wholeFork, in.wholeFork
+	} else {
+		fork = fork[:in.size] // shaped has compared them
+	}
+	ftype := g.ftype || in.version == 3
+	sd, ok = parseShort(fork, ftype, g)
+	if !ok && g.version == 0 {
+		ftype = !ftype
+		sd, ok = parseShort(fork, ftype, g)
+	}
+	if ok {
+		sd.remnants(room, ftype, g)
+	}
+	return sd, ok
 }
 
 // A directory is read block by block along its inode's extents.

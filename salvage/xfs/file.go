@@ -83,7 +83,7 @@ func (f *FS) identify(in *inode, t fsys.Trace) (uint64, *geometry, bool) {
 // leadsToNames tells whether a freed inode was a directory's.
 func (f *FS) leadsToNames(in *inode, m *mapper) (bool, error) {
 	if len(m.extents) == 0 {
-		sd, ok := parseShort(in.wholeFork, in.version == 3 || m.g.ftype, m.g)
+		sd, ok := f.short(in, m.g)
 		return ok && len(sd.slots) > 0, nil
 	}
 	b := make([]byte, minBlock)

@@ -322,6 +322,13 @@ func (s *survey) named(r real) bool {
 	return s.leads(r.inode, strings.Split(r.path, "/"))
 }
 
+// called tells whether a file's name in its directory is known.
+func (s *survey) called(r, dir real) bool {
+	return slices.ContainsFunc(slices.Concat(s.names[r.inode], s.low[uint32(r.inode)]), func(e fsys.Entry) bool {
+		return e.Name == filepath.Base(r.path) && e.Parent == dir.inode
+	})
+}
+
 func (s *survey) leads(inode uint64, levels []string) bool {
 	if len(levels) == 0 {
 		return inode == s.f.Root()

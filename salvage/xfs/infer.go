@@ -210,7 +210,7 @@ func (s sample) shapes(base int64, put func(shape)) {
 			continue
 		}
 		size /= group
-		if n := size / s.size; size%4096 == 0 && size >= minGroup && size <= maxGroup && bitsFor(n) == shift {
+		if n := size / s.size; size%minBlock == 0 && size >= minGroup && size <= maxGroup && bitsFor(n) == shift {
 			put(shape{base, size})
 		}
 	}
