@@ -9,7 +9,7 @@ import (
 )
 
 // maxDirBlocks bounds what is read of one directory.
-const maxDirBlocks = 1 << 17
+const maxDirBlocks = 1 << 16
 
 // Entries yields the names in the directory of an inode's trace, or in the single
 // block of a Names trace. Blocks of the directory that are gone cost their names

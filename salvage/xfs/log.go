@@ -108,35 +108,48 @@ func (f *FS) record(a logArea, off int64) (*logRecord, error) {
 	if full := int64(be.Uint32(head[320:])); be.Uint32(head[8:])&2 != 0 && full > cycles*sectorLen && full <= maxRecord {
 		r.heads = (full + cycles*sectorLen - 1) / (cycles * sectorLen)
 	}
-	sectors := (length + sectorLen - 1) / sectorLen
-	all := make([]byte, (r.heads+sectors)*sectorLen)
-	if err := f.readAround(a, all, off); err != nil {
-		return nil, err
-	}
-	r.restore(all, int(length))
-	return r, nil
+	return r, f.body(r, head, length)
 }
 
-// restore puts the words back that the round's number stands for.
-func (r *logRecord) restore(all []byte, length int) {
+// body reads a record's further heads and its operations, and puts the words back
+// that the round's number stands for. It reads no further than that number goes:
+// heads are cheap to forge.
+func (f *FS) body(r *logRecord, head []byte, length int64) error {
+	sectors := (length + sectorLen - 1) / sectorLen
+	all := make([]byte, (r.heads+sectors)*sectorLen)
 	heads, body := all[:r.heads*sectorLen], all[r.heads*sectorLen:]
-	r.sure = binary.LittleEndian.Uint32(all[32:]) == r.checksum(heads, body[:length])
-	round := be.Uint32(heads[4:])
-	for i := 0; i*sectorLen < len(body); i++ {
-		words := cyclesAt
-		if i >= cycles {
-			words = i / cycles * sectorLen
-			words += 4 // xh_cycle
+	if err := f.readAround(r.area, heads, r.off); err != nil {
+		return err
+	}
+	whole := int64(len(body))
+	for at, step := int64(0), int64(8*sectorLen); at < whole; at, step = at+step, step*2 {
+		part := body[at:min(at+step, whole)]
+		if err := f.readAround(r.area, part, r.place(int(at))); err != nil {
+			return err
 		}
-		at := words + i%cycles*4
-		sector := body[i*sectorLen:]
-		if at+4 > len(heads) || be.Uint32(sector) != round {
-			length = min(length, i*sectorLen)
+		for i := int64(0); i < int64(len(part)); i += sectorLen {
+			if be.Uint32(part[i:]) != be.Uint32(head[4:]) {
+				whole = at + i
+				break
+			}
+		}
+	}
+	if whole == int64(len(body)) {
+		r.sure = binary.LittleEndian.Uint32(all[32:]) == r.checksum(heads, body[:length])
+	}
+	r.body = body[:min(length, whole)]
+	for i := 0; i*sectorLen < len(r.body); i++ {
+		at := cyclesAt + i*4
+		if i >= cycles { // in a further head, behind its xh_cycle
+			at = i/cycles*sectorLen + 4 + i%cycles*4
+		}
+		if at+4 > len(heads) {
+			r.body = r.body[:i*sectorLen]
 			break
 		}
-		copy(sector[:4], heads[at:])
+		copy(r.body[i*sectorLen:][:4], heads[at:])
 	}
-	r.body = body[:length]
+	return nil
 }
 
 func (r *logRecord) checksum(heads, body []byte) uint32 {
@@ -155,7 +168,7 @@ func (f *FS) eachRecord(ctx context.Context, a logArea, do func(*logRecord) erro
 	const step = 256 << 10
 	b := make([]byte, step)
 	next := a.start // nothing begins before
-	for at := a.start; at < a.start+a.size; at += step {
+	for at := a.start; at < min(a.start+a.size, f.v.Size()); at += step {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -83,8 +83,13 @@ func (b *before) compare(t testing.TB, v *image, want func(real) bool) score {
 	return sc
 }
 
-// aged makes an image on which things were removed and added again.
+// aged gives an image on which things were removed and added again.
 func aged(t testing.TB, options string) *before {
+	t.Helper()
+	return fromShelf(t, "aged "+options, func() *before { return age(t, options) })
+}
+
+func age(t testing.TB, options string) *before {
 	t.Helper()
 	path, all := filled(t, options)
 	mounted(t, path, func(dir string) {

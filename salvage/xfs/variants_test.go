@@ -28,9 +28,53 @@ var variants = []struct {
 	{"v4 512", "-m crc=0,finobt=0,reflink=0,bigtime=0 -i sparse=0,size=512 -n size=16384", true},
 }
 
-// filled makes an image and fills it, and tells what it holds. Kernels of today
-// need not know version 4: mkfs.xfs fills it by itself.
+// shelf holds the images that were made, by what they are: tests take copies.
+var shelf = struct {
+	dir    string
+	images map[string]*before
+}{images: map[string]*before{}}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "xfs")
+	if err != nil {
+		panic(err)
+	}
+	shelf.dir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// fromShelf copies an image from the shelf, which make may have to put there.
+func fromShelf(t testing.TB, what string, make func() *before) *before {
+	t.Helper()
+	b := shelf.images[what]
+	if b == nil {
+		b = make()
+		kept := filepath.Join(shelf.dir, fmt.Sprint(len(shelf.images)))
+		command(t, "cp", "--sparse=always", b.path, kept)
+		b.path = kept
+		shelf.images[what] = b
+	}
+	mine := *b
+	mine.path = filepath.Join(t.TempDir(), "image")
+	command(t, "cp", "--sparse=always", b.path, mine.path)
+	return &mine
+}
+
+// filled gives an image that has been filled, and tells what it holds.
 func filled(t testing.TB, options string) (string, map[string]real) {
+	t.Helper()
+	b := fromShelf(t, options, func() *before {
+		path, all := fill(t, options)
+		return &before{path: path, all: all}
+	})
+	return b.path, b.all
+}
+
+// fill makes an image and fills it. Kernels of today need not know version 4:
+// mkfs.xfs fills it by itself.
+func fill(t testing.TB, options string) (string, map[string]real) {
 	t.Helper()
 	if strings.Contains(options, "crc=0") {
 		return proto(t, strings.Fields(options))
