@@ -3,20 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"salvor/catalog"
-	"salvor/chunk"
 	"salvor/internal/incident"
 	"salvor/internal/incident/redeliver"
-	"salvor/internal/mailstore"
-	"salvor/internal/mailstore/stores"
-	"salvor/restore"
 )
 
 func (a *app) redeliverCommand() *cli.Command {
@@ -29,8 +22,14 @@ appended to their folders at the running server --to, with their flags and dates
 under new UIDs. What has an owed message's Message-ID, size and date is probable;
 it is listed, and delivered with --accept probable only.
 
---from is a directory of message files (salvaged, a Maildir, a Cyrus spool, .eml),
-mbox:FILE, another mail store as for backup, or vault: what later backups found.
+--from is what salvor salvage has written (--out), another directory of message
+files (a Maildir, a Cyrus spool, .eml), mbox:FILE, another mail store as for backup,
+or vault: what later backups found, and what salvor salvage has put there.
+
+Of what was salvaged only whole messages are delivered. One that is not is named
+with --damaged, as salvor salvage show lists it; it is marked with the keyword
+$Damaged, with zeros for what is missing. Where it fits no owed message, --user and
+--folder say where it goes.
 
 The server is asked before a message is sent; what it has already is not sent. A
 run may be interrupted at any time, and run again: nothing is sent twice. Where it
@@ -47,6 +46,8 @@ Exit code 3: not everything that was found could be delivered, or is in doubt.`,
 			&cli.StringFlag{Name: "to", Usage: "deliver to the running server `STORE`, imaps://ADMIN@HOST or imap://ADMIN@HOST"},
 			&cli.StringFlag{Name: "accept", Usage: "`probable`: deliver also what is only probably owed"},
 			&cli.StringFlag{Name: "user", Usage: "only mail of `USER`"},
+			&cli.StringSliceFlag{Name: "damaged", Usage: "deliver finding `ID` although it is not whole (repeatable)"},
+			&cli.StringFlag{Name: "folder", Usage: "where --damaged goes that fits no owed message, of --user"},
 			&cli.StringFlag{Name: "pace", Usage: "deliver at most at `RATE`, as in 200msg/s,20MB/s"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be delivered, and write nothing"},
 		},
@@ -63,7 +64,7 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	end, err := a.redeliverFrom(c, s, &o)
+	end, err := a.redeliverFrom(ctx, c, s, &o)
 	if err != nil {
 		return err
 	}
@@ -136,58 +137,6 @@ func (a *app) redeliverOptions(c *cli.Context) (redeliver.Options, error) {
 		o.Unknown = func(c redeliver.Content) { a.say("nobody owes %s", c.Place) }
 	}
 	return o, nil
-}
-
-// redeliverFrom opens what --from names; end closes it.
-func (a *app) redeliverFrom(c *cli.Context, s *session, o *redeliver.Options) (end func() error, err error) {
-	from := first(c.String("from"), "vault")
-	end = func() error { return nil }
-	if from == "vault" {
-		reader, err := a.mustRead(s)
-		if err != nil {
-			return nil, err
-		}
-		chunks := s.history().Chunks(reader)
-		o.From = redeliver.Vault{Catalog: s.catalog, Incident: o.Name, Read: func(ctx context.Context, id chunk.ID) ([]byte, error) {
-			return wireFromVault(ctx, s.catalog, chunks, id)
-		}}
-		return end, nil
-	}
-	if stores.CheckSource(from) == nil {
-		source, err := stores.OpenSource(from, a.storeOptions("", notEmpty([]string{o.User})))
-		if err != nil {
-			return nil, storeError(err)
-		}
-		if closer, ok := source.(io.Closer); ok {
-			end = closer.Close
-		}
-		o.From = redeliver.Store{Source: source}
-		return end, nil
-	}
-	dir, err := redeliver.OpenDir(from)
-	if err != nil {
-		return nil, withHint(usagef("--from: %w", err), "name a directory, mbox:FILE, a mail store as for backup, or vault")
-	}
-	o.From = dir
-	return dir.Close, nil
-}
-
-// wireFromVault reads a content in its wire form.
-func wireFromVault(ctx context.Context, c *catalog.Catalog, chunks restore.Chunks, id chunk.ID) ([]byte, error) {
-	content, ok, err := c.Content(id)
-	if err != nil {
-		return nil, err
-	}
-	where, there, err := c.Locate(chunk.Ref{Kind: chunk.KindMessage, ID: id})
-	if err != nil {
-		return nil, err
-	}
-	if !ok || !there {
-		return nil, fmt.Errorf("content %s: %w", id, mailstore.ErrVanished)
-	}
-	e := &catalog.Entry{Record: catalog.Record{Content: id, Stored: id, StoredSize: content.Size, LineEnds: chunk.EndsCRLF},
-		Size: content.Size, SHA1: content.SHA1, Where: where}
-	return restore.Message(ctx, c, chunks, e)
 }
 
 func (a *app) printRedelivered(r *redeliver.Report, o *redeliver.Options) error {

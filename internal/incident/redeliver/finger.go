@@ -97,5 +97,11 @@ func (c *content) bytes(ctx context.Context) (stored, lf, wire []byte, err error
 	return stored, lf, chunk.ToWire(nil, lf), nil
 }
 
-// where says for the ledger where a message was found.
-func (c *content) where() string { return fmt.Sprintf("found in %s", c.Place) }
+// where says for the ledger where a message was found, and what it lacks.
+func (c *content) where() string {
+	where := fmt.Sprintf("found in %s", c.Place)
+	if c.Asked != nil {
+		where = c.Asked.lacks() + "; " + where
+	}
+	return where
+}

@@ -45,6 +45,7 @@ type matcher struct {
 	// evidence is what of it was found again.
 	sent     map[chunk.ID][]int64
 	evidence map[int64]*content
+	asked    []*content // by their IDs
 }
 
 func newMatcher(c *catalog.Catalog, o *Options, r *Report) *matcher {
@@ -75,6 +76,10 @@ func (m *matcher) take(ctx context.Context, s Source) error {
 
 // consider finds the claims to a content, and counts it.
 func (m *matcher) consider(ctx context.Context, c *content) error {
+	if c.Asked != nil {
+		m.ask(c)
+		return nil
+	}
 	sure, err := m.certain(ctx, c)
 	if err != nil {
 		return err

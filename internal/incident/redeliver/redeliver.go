@@ -147,6 +147,9 @@ func (r *run) all(ctx context.Context) error {
 		return fmt.Errorf("look for owed messages: %w", err)
 	}
 	m.conclude(r.o.AcceptProbable)
+	if err := r.answer(ctx, m); err != nil {
+		return err
+	}
 	r.evidence = m.evidence
 	users := map[string][]*match{}
 	var bytes int64

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"salvor/catalog"
 	"salvor/chunk"
@@ -203,7 +204,7 @@ func (u *user) batch(ctx context.Context, t target, items []*item) (again []*mat
 		c := &it.Claim
 		c.SentAt, c.SentStore, c.SentFolder, c.SentOrder = u.o.Now(), u.o.Store, t.folder, int64(i+1)
 		c.SentValidity, c.SentNext, c.SentSum, c.Grade = stand.UIDValidity, uint32(stand.UIDNext), it.content.id, it.grade
-		intended = append(intended, *c)
+		intended = append(intended, it.content.noted(c))
 	}
 	if err := u.put(ctx, intended...); err != nil {
 		return nil, err
@@ -249,7 +250,7 @@ func (u *user) send(ctx context.Context, t target, stand mailstore.Stand, it *it
 	}
 	var uid mailstore.UID
 	uid, err = u.post.Append(ctx, mailstore.Delivery{Mailbox: t.folder, Stored: it.stored, LF: it.lf, Content: it.content.id, SHA1: it.content.sha1,
-		Key: it.content.Name, Flags: it.Flags, InternalDate: date})
+		Key: it.content.Name, Flags: it.content.marked(it.Flags), InternalDate: date})
 	var refusal *mailstore.Refusal
 	switch {
 	case errors.Is(err, mailstore.ErrUnanswered):
@@ -304,6 +305,9 @@ func (u *user) settleSent(it *item, at spot, why string) {
 	grade := it.sure()
 	if it.match != nil && grade == catalog.GradeCertain && it.Claim.SHA1.IsZero() {
 		it.Claim.SHA1 = it.content.sha1
+	}
+	if noted := it.Claim.Reason; strings.HasPrefix(noted, damaged) && !strings.HasPrefix(why, damaged) {
+		why = noted + "; " + why
 	}
 	u.stands(&it.Claim, at, grade, why)
 	u.delivered(it, 1)

@@ -35,6 +35,9 @@ type Content struct {
 	Date time.Time
 	// Open opens its bytes, LF or CRLF, as often as it is called.
 	Open func(ctx context.Context) (io.ReadCloser, error)
+	// Asked, where it is not nil, makes of it a message that is known not to be
+	// whole, and that a person asked for by its ID.
+	Asked *Asked
 }
 
 // MaxMessage is the largest message that is read, in bytes: what an IMAP server

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"salvor/catalog"
+	"salvor/chunk"
+	"salvor/internal/incident/redeliver"
+	"salvor/internal/mailstore"
+	"salvor/internal/mailstore/stores"
+	"salvor/restore"
+	"salvor/salvage/found"
+)
+
+// redeliverFrom opens what --from names; end closes it.
+func (a *app) redeliverFrom(ctx context.Context, c *cli.Context, s *session, o *redeliver.Options) (end func() error, err error) {
+	from := first(c.String("from"), "vault")
+	end = func() error { return nil }
+	if from == "vault" {
+		reader, err := a.mustRead(s)
+		if err != nil {
+			return nil, err
+		}
+		chunks := s.history().Chunks(reader)
+		o.From = redeliver.Vault{Catalog: s.catalog, Incident: o.Name, Read: func(ctx context.Context, id chunk.ID) ([]byte, error) {
+			return wireFromVault(ctx, s.catalog, chunks, id)
+		}}
+		return end, nil
+	}
+	results, err := found.Open(from)
+	if err == nil {
+		if o.From, err = a.resultsOf(ctx, c, results, o); err != nil {
+			return nil, errors.Join(err, results.Close())
+		}
+		return results.Close, nil
+	}
+	if !errors.Is(err, found.ErrNone) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("--from: %w", err)
+	}
+	if len(c.StringSlice("damaged")) > 0 || c.String("folder") != "" {
+		return nil, withHint(usagef("--damaged and --folder are for what salvor salvage has found"), "--from names its result directory")
+	}
+	if stores.CheckSource(from) == nil {
+		source, err := stores.OpenSource(from, a.storeOptions("", notEmpty([]string{o.User})))
+		if err != nil {
+			return nil, storeError(err)
+		}
+		if closer, ok := source.(io.Closer); ok {
+			end = closer.Close
+		}
+		o.From = redeliver.Store{Source: source}
+		return end, nil
+	}
+	dir, err := redeliver.OpenDir(from)
+	if err != nil {
+		return nil, withHint(usagef("--from: %w", err), "name a directory, mbox:FILE, a mail store as for backup, or vault")
+	}
+	o.From = dir
+	return dir.Close, nil
+}
+
+// resultsOf reads what a salvage has found.
+func (a *app) resultsOf(ctx context.Context, c *cli.Context, d *found.Dir, o *redeliver.Options) (redeliver.Source, error) {
+	r := redeliver.Results{Findings: d.Findings, Foreign: d.Head().Incident != o.Name, User: o.User, Folder: c.String("folder"),
+		Open: func(_ context.Context, f *found.Finding) (io.ReadCloser, error) { return d.Content(f) }}
+	for _, id := range c.StringSlice("damaged") {
+		f, err := d.Find(ctx, id)
+		if err != nil {
+			return nil, withHint(usagef("--damaged: %w", err), "`salvor salvage show DIR --class damaged` lists them")
+		}
+		if f.Class != found.Damaged {
+			return nil, withHint(usagef("--damaged: finding %s is %s, not damaged", f.ID, f.Class), "what is whole needs no --damaged: it is delivered where it is owed")
+		}
+		r.Damaged = append(r.Damaged, f.ID)
+	}
+	return r, nil
+}
+
+// wireFromVault reads a content in its wire form.
+func wireFromVault(ctx context.Context, c *catalog.Catalog, chunks restore.Chunks, id chunk.ID) ([]byte, error) {
+	content, ok, err := c.Content(id)
+	if err != nil {
+		return nil, err
+	}
+	where, there, err := c.Locate(chunk.Ref{Kind: chunk.KindMessage, ID: id})
+	if err != nil {
+		return nil, err
+	}
+	if !ok || !there {
+		return nil, fmt.Errorf("content %s: %w", id, mailstore.ErrVanished)
+	}
+	e := &catalog.Entry{Record: catalog.Record{Content: id, Stored: id, StoredSize: content.Size, LineEnds: chunk.EndsCRLF},
+		Size: content.Size, SHA1: content.SHA1, Where: where}
+	return restore.Message(ctx, c, chunks, e)
+}
