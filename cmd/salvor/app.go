@@ -137,7 +137,7 @@ func (a *app) commands() []*cli.Command {
 		a.initCommand(), a.backupCommand(), a.identityCommand(),
 		a.statusCommand(), a.usersCommand(), a.lsCommand(), a.findCommand(), a.showCommand(), a.restoreCommand(), a.paceCommand(),
 		a.deletionsCommand(), a.checkCommand(), a.copyCommand(), a.pruneCommand(), a.forgetCommand(), a.ackCommand(),
-		a.incidentCommand(), a.redeliverCommand(),
+		a.incidentCommand(), a.salvageCommand(), a.redeliverCommand(),
 		a.catalogCommand(), a.keyCommand(), a.configCommand(), a.versionCommand(),
 	}
 }
