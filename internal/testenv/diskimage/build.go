@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,7 +35,13 @@ type Options struct {
 	// Largest is the largest message, in bytes: a twenty-fourth of the disk, at most 8
 	// MB.
 	Largest int
+
+	perInode int // bytes for each inode of an ext4; 0: as mke2fs thinks fit
 }
+
+// mailPerInode gives no more inodes than mail needs, so that they stand in the
+// tables of more than one group.
+const mailPerInode = 24 << 10
 
 func (o *Options) defaults() {
 	if o.FS == "" {
@@ -81,6 +88,7 @@ func Build(t testing.TB, o Options) *Image {
 // Make makes an image in a directory.
 func Make(dir string, o Options) (*Image, error) {
 	o.defaults()
+	o.perInode = mailPerInode
 	im := &Image{Path: filepath.Join(dir, fmt.Sprintf("%s-%d.img", o.FS, o.Seed)), Options: o}
 	make := im.plain
 	if o.Aged {
@@ -136,7 +144,10 @@ func (im *Image) format(more ...string) error {
 	}
 	args := []string{"-q", "-F", "-t", "ext4", "-b", "4096", "-G", "2", "-m", "1", "-U", id, "-E", "nodiscard,hash_seed=" + id}
 	if im.Options.Size <= 512<<20 { // several groups, as a large disk has
-		args = append(args, "-g", "8192")
+		args = append(args, "-g", "4096")
+	}
+	if n := im.Options.perInode; n > 0 {
+		args = append(args, "-i", strconv.Itoa(n))
 	}
 	return command("mke2fs", append(append(args, more...), im.Path)...)
 }

@@ -46,6 +46,15 @@ func (m *Mounted) Unmount(t testing.TB) {
 	}
 }
 
+// Look mounts an image read-only while f looks at it, in a directory.
+func Look(image string, f func(dir string) error) error {
+	m, err := mount(image, "ro")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(m.Dir), m.unmount())
+}
+
 func mount(image string, options ...string) (*Mounted, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("mount %s: %w", image, errNeedsRoot)
