@@ -6,6 +6,7 @@
 //	go run ./internal/bench -corpora DIR    real mail, one file a message
 //	go run ./internal/bench -memory         salvor's memory with 40,000 and 400,000 messages
 //	go run ./internal/bench -eta            how right a restore's time to come is, some minutes
+//	go run ./internal/bench -salvage        mail out of damaged disks, beside PhotoRec, e2fsck, ext4magic and xfs_repair (as root)
 //	go run ./internal/bench -servers        over IMAP, beside mbsync and doveadm, and from a Cyrus's disk
 //
 // The programs run one after the other in every step, in an order that changes
@@ -42,6 +43,11 @@ type settings struct {
 
 	servers                            bool
 	account, spoolUsers, spoolMessages int
+
+	salvage bool
+	image   int // MiB
+	disks   string
+	damages string
 }
 
 func main() {
@@ -77,11 +83,18 @@ func parse(args []string) *settings {
 	f.IntVar(&s.account, "account", 6000, "with -servers: messages of the account that is backed up over IMAP")
 	f.IntVar(&s.spoolUsers, "spool-users", 200, "with -servers: users of the Cyrus's disk")
 	f.IntVar(&s.spoolMessages, "spool-messages", 40000, "with -servers: messages of the Cyrus's disk")
+	f.BoolVar(&s.salvage, "salvage", false, "compare what is brought back from damaged disks, and how fast (as root)")
+	f.IntVar(&s.image, "image", 1024, "with -salvage: size of a disk, MiB")
+	f.StringVar(&s.disks, "disks", "ext4,xfs", "with -salvage: file systems")
+	f.StringVar(&s.damages, "damages", "header,inodes-random,directories,hole,removed,removed-clean,reformatted", "with -salvage: what happens to the disks; all for everything")
 	f.Parse(args)
 	set := map[string]bool{}
 	f.Visit(func(x *flag.Flag) { set[x.Name] = true })
 	if s.servers && !set["rounds"] {
 		s.rounds = 3
+	}
+	if s.salvage && !set["tools"] {
+		s.tools = "salvor,photorec,e2fsck,ext4magic,xfs_repair"
 	}
 	if s.small {
 		if !set["users"] {
@@ -95,6 +108,9 @@ func parse(args []string) *settings {
 		}
 		if !set["account"] {
 			s.account = 500
+		}
+		if !set["image"] {
+			s.image = 96
 		}
 		if !set["spool-users"] {
 			s.spoolUsers = 10
@@ -129,6 +145,8 @@ func (s *settings) run(ctx context.Context) error {
 		err = s.runMemory(ctx, report)
 	case s.eta:
 		err = s.runETA(ctx, report)
+	case s.salvage:
+		err = s.compareSalvage(ctx, report)
 	case s.servers:
 		err = s.compareServers(ctx, report)
 	default:
