@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	lvmDisk  = 96 << 20
-	lvmStart = 16 << 20 // where the partition of the first disk begins
+	lvmDisk  = 24 << 20
+	lvmStart = 4 << 20 // where the partition of the first disk begins
 )
 
 // A realGroup is what LVM itself made: a physical volume in a partition, and one on a
@@ -44,12 +44,12 @@ func real(t *testing.T) *realGroup {
 // what lies where.
 func makeGroup(t *testing.T) (g realGroup) {
 	one, two := write(t, "one.img", random(11, lvmDisk)), write(t, "two.img", random(12, lvmDisk))
-	run(t, fmt.Sprintf("label: gpt\nsize=8MiB\nstart=%d, type=linux-lvm\n", lvmStart/512), "sfdisk", "--quiet", "--wipe=never", "--wipe-partitions=never", one)
+	run(t, fmt.Sprintf("label: gpt\nsize=2MiB\nstart=%d, type=linux-lvm\n", lvmStart/512), "sfdisk", "--quiet", "--wipe=never", "--wipe-partitions=never", one)
 	size := asked(t, one)[2].Len
 	pvs := []string{loop(t, one, "--offset", fmt.Sprint(lvmStart), "--sizelimit", fmt.Sprint(size)), loop(t, two)}
 	lvm := lvmTool(t, pvs)
 	lvm("pvcreate", append([]string{"-ff", "-y"}, pvs...)...)
-	lvm("vgcreate", append([]string{"-s", "4m", "mail"}, pvs...)...)
+	lvm("vgcreate", append([]string{"-s", "1m", "mail"}, pvs...)...)
 	create := []string{"--driverloaded", "n", "-an", "-Zn", "-Wn", "-y", "-l"}
 	lvm("lvcreate", append(create, "10", "-n", "spool", "mail", pvs[0])...)
 	lvm("lvcreate", append(create, "3", "-n", "root", "mail", pvs[1])...)
@@ -73,11 +73,11 @@ func makeGroup(t *testing.T) (g realGroup) {
 		}
 		device, extents, _ := strings.Cut(f[3], ":")
 		from, _, _ := strings.Cut(extents, "-")
-		if int64(len(g.logical[f[0]])) != number(t, f[1])<<22 {
+		if int64(len(g.logical[f[0]])) != number(t, f[1])<<20 {
 			t.Fatalf("segments out of order: %q", line)
 		}
-		at := first[device] + number(t, from)<<22
-		g.logical[f[0]] = append(g.logical[f[0]], bytesOf[device][at:at+number(t, f[2])<<22]...)
+		at := first[device] + number(t, from)<<20
+		g.logical[f[0]] = append(g.logical[f[0]], bytesOf[device][at:at+number(t, f[2])<<20]...)
 	}
 	return g
 }
@@ -161,7 +161,7 @@ func TestLVM(t *testing.T) {
 	for _, v := range parts[1:] {
 		_, name, _ := strings.Cut(v.Name(), "/")
 		want := g.logical[name]
-		if len(want) < 12<<20 {
+		if len(want) < 3<<20 {
 			t.Fatalf("LVM says that %s holds %d bytes", name, len(want))
 		}
 		got, unknown := readAll(t, v, 0, int(v.Size()))

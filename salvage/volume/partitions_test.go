@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -115,6 +116,12 @@ func TestTablesOfSfdisk(t *testing.T) {
 
 func TestDamagedGPT(t *testing.T) {
 	wreck := random(3, 16<<10)
+	disk, whole := partitioned(t, scriptGPT, "512")
+	b, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, tail := b[:64<<10], b[disk64-64<<10:]
 	for _, c := range []struct {
 		name   string
 		damage func(path string, w want) want
@@ -148,8 +155,10 @@ func TestDamagedGPT(t *testing.T) {
 			return want{1: w[1], 2: w[2]}
 		}, "partition 3: all of its 4194304 bytes lie behind the end"},
 	} {
-		path, w := partitioned(t, scriptGPT, "512")
-		w = c.damage(path, w)
+		path := sparse(t, "disk.img", disk64)
+		put(t, path, 0, head)
+		put(t, path, disk64-64<<10, tail)
+		w := c.damage(path, maps.Clone(whole))
 		wantNote(t, c.name, w.check(t, c.name, open(t, path, Options{})), c.note)
 	}
 }
