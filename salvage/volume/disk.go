@@ -80,7 +80,12 @@ func (d *disk) ReadAt(p []byte, off int64) ([]Range, error) {
 		return nil, err
 	}
 	unknown = unknown.Add(bad)
-	for _, r := range Normalise([]Range{inside}).Subtract(unknown) {
+	wanted := [1]Range{inside} // mostly all of it
+	todo := Ranges(wanted[:min(1, inside.Len)])
+	if len(unknown) > 0 {
+		todo = todo.Subtract(unknown)
+	}
+	for _, r := range todo {
 		bad, err := d.try(d.source, p[r.Off-off:r.End()-off], r.Off)
 		if err != nil {
 			return nil, fmt.Errorf("read %s at %d: %w", d.name, r.Off, err)

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -116,4 +117,42 @@ func TestJoined(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What stands in a sparse image is never skipped, however it is looked at.
+func TestHolesThroughOthers(t *testing.T) {
+	const size = 4 << 20
+	path := sparse(t, "image", size)
+	full := Ranges{{512 << 10, 4096}, {1 << 20, 200 << 10}, {3<<20 + 8192, 4096}}
+	for _, r := range full {
+		put(t, path, r.Off, random(1, int(r.Len)))
+	}
+	lost := Range{2 << 20, 4096}
+	disk := open(t, path, Options{Map: write(t, "map", fmt.Appendf(nil, "0 + 1\n0 %d +\n%d %d -\n", size, lost.Off, lost.Len))})
+	rapid.Check(t, func(t *rapid.T) {
+		off, n := rapid.Int64Range(0, size-1).Draw(t, "off"), rapid.Int64Range(1, 2*size).Draw(t, "len")
+		gap := rapid.Int64Range(0, 4096).Draw(t, "gap")
+		from := rapid.Int64Range(0, n+gap+10).Draw(t, "from")
+		for _, v := range []Volume{Section(disk, off, n, "section"), Extend(Section(disk, off, n, "section"), n+1),
+			&joined{"joined", n + gap + 1, []piece{{gap, n, disk, off}}}} {
+			begin, end := -off, size-off
+			if v.Name() == "joined" {
+				begin, end = gap-off, size-off+gap
+			}
+			something := full.Add(Ranges{lost}).shift(begin).Add(Ranges{{end, 3 * size}})
+			if v.Name() == "joined" {
+				something = something.Subtract(Ranges{{-size, size + gap}}).Add(Normalise([]Range{{0, gap}, {gap + n, 3 * size}}))
+			}
+			next := NextData(v, from)
+			if next < min(from, v.Size()) || next > v.Size() {
+				t.Fatalf("%s of %d bytes: data from %d on at %d", v.Name(), v.Size(), from, next)
+			}
+			if skipped := something.Within(Range{from, next - from}); len(skipped) > 0 {
+				t.Fatalf("%s: from %d to %d is not all zeros: %v", v.Name(), from, next, skipped)
+			}
+		}
+	})
+	if at := NextData(Section(disk, 600<<10, 3<<20, "section"), 0); at != 424<<10 {
+		t.Errorf("data at %d", at)
+	}
 }

@@ -344,6 +344,26 @@ func BenchmarkSweepLooking(b *testing.B) {
 	}
 }
 
+// BenchmarkReadBlock reads single blocks, as readers of file systems do.
+func BenchmarkReadBlock(b *testing.B) {
+	v, err := Open(benchImage(b), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer v.Close()
+	part := Section(v, 1<<20, benchSize-1<<20, "part")
+	p := make([]byte, 4096)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	off := int64(0)
+	for b.Loop() {
+		if _, err := part.ReadAt(p, off); err != nil {
+			b.Fatal(err)
+		}
+		off = (off + 12345<<12) % (benchSize - 2<<20)
+	}
+}
+
 func BenchmarkDd(b *testing.B) {
 	path := benchImage(b)
 	b.SetBytes(benchSize)
