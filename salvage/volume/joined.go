@@ -6,6 +6,7 @@ import "sort"
 // of LVM. What no piece covers is unknown.
 type joined struct {
 	name   string
+	id     string // what tells it from others of the same name
 	size   int64
 	pieces []piece // by at, without overlaps, not empty
 }

@@ -19,6 +19,7 @@ type group struct {
 	text   *lvmSection
 	extent int64 // in bytes
 	here   []*physical
+	old    bool              // the text may be older than what LVM used last
 	taken  map[string]Ranges // of the physical volumes, by logical ones
 	notes  []string
 }
@@ -32,9 +33,15 @@ func readLVM(vs []Volume) (logical []Volume, used []bool, notes []string) {
 	notes = append(notes, more...)
 	names := map[string]bool{}
 	for _, g := range groups {
-		lvs := g.logical(names)
+		lvs := g.likely()
 		notes = append(notes, g.notes...)
-		logical = append(logical, lvs...)
+		for _, v := range lvs {
+			if names[v.name] {
+				v.name += " " + v.id
+			}
+			names[v.name] = true
+			logical = append(logical, v)
+		}
 		for _, p := range g.here {
 			used[p.index] = len(lvs) > 0
 		}
@@ -52,6 +59,9 @@ func physicals(vs []Volume) (all []*physical, notes []string) {
 			continue
 		}
 		if p == nil {
+			if p, err = lostPhysical(v, i); p != nil && err == nil {
+				all = append(all, p)
+			}
 			continue
 		}
 		if first := ids[p.id]; first != "" {
@@ -71,7 +81,7 @@ func groupsOf(all []*physical) (groups []*group, notes []string) {
 	troubles := map[*physical]error{}
 	byID := map[string]*group{}
 	for _, p := range all {
-		top, err := p.metadata()
+		top, old, err := p.metadata()
 		if top == nil {
 			troubles[p] = err
 			continue
@@ -79,16 +89,27 @@ func groupsOf(all []*physical) (groups []*group, notes []string) {
 		text := lvmGroup(top)
 		g := byID[text.text("id")]
 		if g == nil {
-			g = &group{name: text.name, text: text}
+			g = &group{name: text.name, text: text, old: old}
 			byID[text.text("id")] = g
 			groups = append(groups, g)
-		} else if text.number("seqno") > g.text.number("seqno") {
-			g.text = text
+		} else if ours, theirs := text.number("seqno"), g.text.number("seqno"); ours > theirs || ours == theirs && g.old {
+			g.text, g.old = text, old
+		}
+	}
+	return groups, settle(groups, byID, all, troubles)
+}
+
+// settle gives each group the physical volumes that are its own.
+func settle(groups []*group, byID map[string]*group, all []*physical, troubles map[*physical]error) (notes []string) {
+	for _, g := range groups {
+		if g.old {
+			g.notef("its metadata is damaged, and number %s is taken, which was found beside it; volumes that were changed later are not right", g.text.text("seqno"))
 		}
 	}
 	for _, p := range all {
 		g := groupWith(groups, p.id)
 		switch err := troubles[p]; {
+		case p.lost: // later, when it is known which ones are missing
 		case g != nil:
 			g.here = append(g.here, p)
 		case err != nil:
@@ -97,7 +118,12 @@ func groupsOf(all []*physical) (groups []*group, notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: an LVM physical volume of no group that is known; give the group's other disks, too", p.volume.Name()))
 		}
 	}
-	return groups, notes
+	for _, p := range all {
+		if p.lost && !byID[lvmGroup(p.top).text("id")].claim(p) {
+			notes = append(notes, fmt.Sprintf("%s: it looks like an LVM physical volume of group %.128q that has lost its label; it is looked at as it is", p.volume.Name(), lvmGroup(p.top).name))
+		}
+	}
+	return notes
 }
 
 func groupWith(groups []*group, id string) *group {
@@ -111,8 +137,8 @@ func groupWith(groups []*group, id string) *group {
 	return nil
 }
 
-// logical gives the group's volumes that people see. names are those already given.
-func (g *group) logical(names map[string]bool) (vs []Volume) {
+// logical gives the group's volumes that people see.
+func (g *group) logical() (vs []*joined) {
 	extents := g.text.number("extent_size")
 	if extents <= 0 || extents > 1<<32 {
 		g.notef("its extents of %d sectors make no sense", extents)
@@ -129,15 +155,9 @@ func (g *group) logical(names map[string]bool) (vs []Volume) {
 		if !slices.Contains(lv.values["status"], "VISIBLE") {
 			continue
 		}
-		v := g.volume(lv, disks)
-		if v == nil {
-			continue
+		if v := g.volume(lv, disks); v != nil {
+			vs = append(vs, v)
 		}
-		if names[v.name] {
-			v.name += " " + lv.text("id")
-		}
-		names[v.name] = true
-		vs = append(vs, v)
 	}
 	return vs
 }
@@ -179,7 +199,7 @@ func (g *group) disks() map[string]pvArea {
 // volume puts one logical volume together. What is not linear is unknown in it; one
 // of which nothing is linear is nil.
 func (g *group) volume(lv *lvmSection, disks map[string]pvArea) *joined {
-	v := &joined{name: fmt.Sprintf("LVM %s/%s", g.name, lv.name)}
+	v := &joined{name: fmt.Sprintf("LVM %s/%s", g.name, lv.name), id: lv.text("id")}
 	var kinds []string
 	for _, s := range lv.sections {
 		if !strings.HasPrefix(s.name, "segment") {

@@ -59,6 +59,7 @@ func makeGroup(t *testing.T) (g realGroup) {
 	lvm("lvextend", "--driverloaded", "n", "-l", "+12", "mail/spool", pvs[0], pvs[1])
 	run(t, "", "sync", one, two)
 	g.one, g.two = readFile(t, one), readFile(t, two)
+	copy(g.one[lvmStart+1<<20:], "XFSB") // a file system begins in spool
 	first := map[string]int64{}
 	for _, line := range strings.Split(lvm("pvs", "--noheadings", "--nosuffix", "--units", "b", "-o", "pv_name,pe_start"), "\n") {
 		f := strings.Fields(line)
@@ -201,9 +202,19 @@ func TestLVMWithLosses(t *testing.T) {
 		{"two's area is damaged", map[string][]byte{"one.img": g.one, "two.img": changed(g.two, int64(area), []byte("fail"))},
 			"[one.img partition 1 LVM mail/spool LVM mail/root]", spool, ""},
 		{"nobody's metadata is left", map[string][]byte{"two.img": changed(g.two, int64(text), []byte("fail"))},
-			"[two.img]", 0, "two.img: an LVM physical volume whose metadata is lost (the metadata at "},
-		{"the label is damaged", map[string][]byte{"one.img": changed(g.one, lvmStart+int64(label)+40, []byte("fail")), "two.img": g.two},
+			"[two.img]", 0, "nothing known begins in any of its volumes; its disks are looked at as they are"},
+		{"nobody's metadata is whole", map[string][]byte{"one.img": changed(g.one, lvmStart+int64(area), []byte("fail")), "two.img": changed(g.two, int64(area), []byte("fail"))},
+			"[one.img partition 1 LVM mail/spool LVM mail/root]", spool, "its metadata is damaged, and number 5 is taken"},
+		{"no metadata at all", map[string][]byte{"two.img": changed(g.two, int64(area), make([]byte, 1<<20-8192))},
+			"[two.img]", 0, "two.img: an LVM physical volume whose metadata is lost (the header of the metadata at "},
+		{"the first MiB of one is gone", map[string][]byte{"one.img": changed(g.one, lvmStart, make([]byte, 1<<20)), "two.img": g.two},
 			"[one.img partition 1 one.img partition 2 LVM mail/spool LVM mail/root]", -1, "is not among the disks"},
+		{"the label is damaged", map[string][]byte{"one.img": changed(g.one, lvmStart+int64(label)+40, []byte("fail")), "two.img": g.two},
+			"[one.img partition 1 LVM mail/spool LVM mail/root]", spool, `one.img partition 2 has lost its label, and is taken for physical volume "pv0"`},
+		{"the label is damaged, and nothing known begins", map[string][]byte{"one.img": changed(changed(g.one, lvmStart+1<<20, make([]byte, 4)), lvmStart+int64(label)+40, []byte("fail")), "two.img": g.two},
+			"[one.img partition 1 one.img partition 2 LVM mail/spool LVM mail/root]", -1, "is not among the disks"},
+		{"the label of the only one is damaged", map[string][]byte{"one.img": changed(g.one, lvmStart+int64(label)+40, []byte("fail"))},
+			"[one.img partition 1 LVM mail/spool]", -1, "has lost its label"},
 		{"the same disk twice", map[string][]byte{"one.img": g.one, "two.img": g.two, "copy.img": g.two},
 			"[one.img partition 1 copy.img LVM mail/spool LVM mail/root]", spool, "copy.img: it is the same LVM physical volume as two.img"},
 	} {

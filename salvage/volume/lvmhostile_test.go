@@ -128,17 +128,28 @@ func FuzzParseLVM(f *testing.F) {
 }
 
 func FuzzLVM(f *testing.F) {
-	f.Add(groupOf(lvOf("a", segment(1, 0, 4, `type="striped" stripes=["pv0", 0]`))), []byte{})
-	f.Add(groupOf(lvOf("a", segment(1, 0, 1<<40, `type="striped" stripes=["pv0", 31]`))), []byte{32, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, text string, label []byte) {
-		if len(text) > 64<<10 || len(label) > 400 {
+	f.Add(groupOf(lvOf("a", segment(1, 0, 4, `type="striped" stripes=["pv0", 0]`))), []byte{}, true)
+	f.Add(groupOf(lvOf("a", segment(1, 0, 1<<40, `type="striped" stripes=["pv0", 31]`))), []byte{32, 0, 0, 0}, true)
+	f.Add("vg0 {\nid = \""+strings.Repeat("g", 38)+"\"\nseqno = 3\n"+
+		strings.TrimPrefix(groupOf(lvOf("a", segment(1, 0, 4, `type="striped" stripes=["pv0", 0]`))), `vg0 { id="g" seqno=1`), []byte{}, false)
+	f.Fuzz(func(t *testing.T, text string, label []byte, whole bool) {
+		if len(text) > 48<<10 || len(label) > 400 {
 			return
 		}
 		d := labelled(text)
+		copy(d[144<<10:], text) // where a copy without a label is found
+		copy(d[200<<10:], "XFSB")
 		l := d[512:1024]
 		copy(l[104:], label) // the list of areas
 		binary.LittleEndian.PutUint32(l[16:], lvmSum(l[20:]))
-		parts, _ := Parts([]Volume{memory(t, "disk", d)})
+		if !whole {
+			clear(l)
+		}
+		v := memory(t, "disk", d)
+		parts, notes := Parts([]Volume{v})
+		if len(parts) == 0 {
+			t.Errorf("nothing is left of the disk; notes %q", notes)
+		}
 		total := int64(0)
 		for _, p := range parts {
 			if p.Size() < 0 || p.Size() > largestPartition {
@@ -146,8 +157,8 @@ func FuzzLVM(f *testing.F) {
 			}
 			if j, ok := p.(*joined); ok {
 				for _, x := range j.pieces {
-					if x.from != nil {
-						total += Ranges{{0, x.from.Size()}}.Within(Range{x.off, x.size}).Total()
+					if x.from == v {
+						total += Ranges{{0, v.Size()}}.Within(Range{x.off, x.size}).Total()
 					}
 				}
 			}
@@ -159,4 +170,22 @@ func FuzzLVM(f *testing.F) {
 			t.Errorf("%d bytes are looked at on a disk of %d", total, len(d))
 		}
 	})
+}
+
+func TestOlderTextIsFound(t *testing.T) {
+	d := make([]byte, 256<<10)
+	text := func(seqno int, lvs string) string {
+		return fmt.Sprintf("vg0 {\nid = \"%s\"\nseqno = %d\n", strings.Repeat("g", 38), seqno) + strings.TrimPrefix(groupOf(lvs), `vg0 { id="g" seqno=1`)
+	}
+	one := `type="striped" stripes=["pv0", 0]`
+	copy(d[8192:], text(2, lvOf("old", segment(1, 0, 1, one))))
+	copy(d[16384:], text(5, lvOf("new", segment(1, 0, 2, one))))
+	copy(d[24576:], text(7, lvOf("cut", segment(1, 0, 2, one)))[:200])
+	copy(d[200<<10:], "XFSB")
+	parts, notes := Parts([]Volume{memory(t, "disk", d)})
+	if got := fmt.Sprint(partNames(parts)); got != "[LVM vg0/new]" {
+		t.Errorf("parts are %s; notes %q", got, notes)
+	}
+	wantNote(t, "lost", notes, "and number 5 is taken")
+	wantNote(t, "lost", notes, "disk has lost its label")
 }

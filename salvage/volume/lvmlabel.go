@@ -16,6 +16,8 @@ type physical struct {
 	index  int // of the volume among those that were given
 	id     string
 	areas  []Range // of metadata
+	lost   bool    // its label is, and so is its id
+	top    *lvmSection
 }
 
 const (
@@ -71,10 +73,13 @@ func parseLabel(v Volume, b []byte) *physical {
 	return p
 }
 
-// metadata gives the newest text that one of the areas holds. A volume that belongs
-// to no group has none, and no error.
-func (p *physical) metadata() (best *lvmSection, err error) {
-	var trouble error
+// metadata gives the newest text that one of the areas holds; one that was found
+// elsewhere, and may be older, where they are damaged. A volume that belongs to no
+// group has none, and no error.
+func (p *physical) metadata() (best *lvmSection, old bool, trouble error) {
+	if p.lost {
+		return p.top, true, nil
+	}
 	for _, area := range p.areas {
 		text, err := p.text(area)
 		if err != nil {
@@ -94,10 +99,12 @@ func (p *physical) metadata() (best *lvmSection, err error) {
 			best = top
 		}
 	}
-	if best == nil {
-		return nil, trouble
+	if best == nil && trouble != nil {
+		if top, err := olderText(p.volume); top != nil && err == nil {
+			return top, true, nil
+		}
 	}
-	return best, nil
+	return best, false, trouble
 }
 
 // newer compares the sequence numbers of two metadata.

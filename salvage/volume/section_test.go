@@ -134,7 +134,7 @@ func TestHolesThroughOthers(t *testing.T) {
 		gap := rapid.Int64Range(0, 4096).Draw(t, "gap")
 		from := rapid.Int64Range(0, n+gap+10).Draw(t, "from")
 		for _, v := range []Volume{Section(disk, off, n, "section"), Extend(Section(disk, off, n, "section"), n+1),
-			&joined{"joined", n + gap + 1, []piece{{gap, n, disk, off}}}} {
+			&joined{name: "joined", size: n + gap + 1, pieces: []piece{{gap, n, disk, off}}}} {
 			begin, end := -off, size-off
 			if v.Name() == "joined" {
 				begin, end = gap-off, size-off+gap
