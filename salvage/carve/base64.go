@@ -9,6 +9,8 @@ type base64State struct {
 	chars int64
 	short int64 // where a line shorter than the first stands, which should be the last; 0: none yet
 	end   int64 // behind that line
+	joint int64 // in that line, or -1
+	open  bool  // that line has no end
 	padded,
 	loose bool // lines of many lengths: nothing can be told from them
 	full  bool // the line before had the full width
@@ -24,9 +26,9 @@ func (s *base64State) line(r *reading, l *line) {
 	for k := len(l.text); k > 0 && (l.text[k-1] == ' ' || l.text[k-1] == '\t' || l.text[k-1] == '\r'); k-- {
 		n--
 	}
-	if n == 0 {
+	if n == 0 || len(l.text) == 0 {
 		if s.short == 0 && s.lines > 0 {
-			s.short, s.end = l.at, r.off
+			s.short, s.end, s.joint = l.at, r.off, l.joint
 		}
 		r.vouch(l, false)
 		return
@@ -40,21 +42,19 @@ func (s *base64State) line(r *reading, l *line) {
 	}
 	s.chars += n
 	strong := n == s.width && n >= minWidth && !s.loose && s.short == 0 && (l.inside || s.full)
-	if s.short > 0 && !s.after { // the line before was the last, or a joint lies in it
-		if !s.loose {
-			r.note(l.at-1, "base64 goes on behind its last line")
-		}
-		s.loose = true
-	}
-	if n > s.width && !s.loose {
-		r.note(l.at+n-1, "a line of base64 is longer than those before")
-		s.loose = true
+	switch { // the line before was too short, or this one is too long
+	case s.loose:
+	case s.short > 0 && !s.after:
+		s.irregular(r, s.joint, l.at-1, "base64 goes on behind its last line")
+	case n > s.width:
+		s.irregular(r, l.joint, l.at, "a line of base64 is longer than those before")
 	}
 	s.full = n == s.width
 	padded := l.text[min(len(l.text), int(n))-1] == '='
 	if n < s.width || padded {
 		if s.short == 0 {
-			s.short, s.end = l.at, r.off
+			s.short, s.end, s.joint = l.at, r.off, l.joint
+			s.open = l.end == noEnd
 		}
 		s.padded = s.padded || padded
 	}
@@ -72,12 +72,18 @@ func (s *base64State) foreign(r *reading, l *line) {
 		s.after = true
 		return
 	}
-	at := l.at
-	if l.joint > l.at {
-		at = l.joint
+	s.irregular(r, l.joint, l.at, "this is no base64")
+	s.after = true
+}
+
+// irregular notes what does not fit. Foreign bytes begin at joints; what happens
+// elsewhere a mailer has done.
+func (s *base64State) irregular(r *reading, joint, at int64, why string) {
+	if s.loose = true; joint >= 0 {
+		r.note(joint, why)
+	} else if r.strange == 0 {
+		r.strange = at
 	}
-	r.note(at, "this is no base64")
-	s.loose, s.after = true, true
 }
 
 // torn takes the rest of a line behind a gap. Its length counts the gap: where the
@@ -107,5 +113,5 @@ func (s *base64State) finish(r *reading, at int64) {
 
 // complete tells whether base64 shows its end by itself.
 func (s *base64State) complete() bool {
-	return s.lines > 0 && s.short > 0 && !s.loose && s.chars%4 == 0
+	return s.lines > 0 && s.short > 0 && !s.loose && s.chars%4 == 0 && (s.padded || !s.open)
 }

@@ -76,10 +76,8 @@ func (r *reading) check(b []byte) {
 		if bytes.Equal(b[:n], zeros[:n]) && (n == sector || len(r.gaps.all) > 0 || n >= 16) {
 			r.gap(int64(n))
 		} else {
-			if r.blank && r.length == 0 && !r.mime.inHeader && r.off > 0 {
-				if s, ok := Head(b); ok && s.Kind == Header && s.Score >= 2*sure {
-					r.doubtAt(r.off, "another message seems to begin here")
-				}
+			if r.off > 0 && r.begins(b) {
+				r.doubtAt(r.off, "another message seems to begin here")
 			}
 			r.feed(b[:n])
 		}
@@ -129,6 +127,8 @@ func (r *reading) doubt() string {
 	switch {
 	case m.score < 1:
 		return "no field of its header is known"
+	case m.ragged:
+		return "lines of its header are no fields"
 	case m.deep:
 		return "its parts lie too deep to be followed"
 	case m.sloppy:
@@ -137,6 +137,10 @@ func (r *reading) doubt() string {
 		return fmt.Sprintf("at byte %d: %s", r.odd[0].Off, r.odd[0].Why)
 	case r.nuls > 0:
 		return "it holds NULs"
+	case r.strange > 0:
+		return fmt.Sprintf("base64 is irregular at byte %d", r.strange)
+	case m.epilogue && r.off-m.closed > 2 && r.off%sector == 0:
+		return "it ends where a block ends, within what follows its last boundary"
 	case m.opened || m.part.encoding == "base64" && m.part.base64.complete():
 		return ""
 	case r.off%sector == 0:

@@ -42,15 +42,6 @@ func withoutSeparator(b []byte) []byte {
 	return b
 }
 
-func check(t *testing.T, b []byte) Shape {
-	t.Helper()
-	s, err := Check(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // TestCheckRealMail counts the verdicts on real mail.
 func TestCheckRealMail(t *testing.T) {
 	verdicts := map[string]map[string]int{}

@@ -103,7 +103,7 @@ var class = func() (t [256]byte) {
 			t[i] = isEight
 		}
 		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
-		if !letter && c != '+' && c != '/' && c != '=' && c != ' ' && c != '\t' && c != '\r' {
+		if !letter && c != '+' && c != '/' && c != '=' && c != ' ' && c != '\t' && c != '\r' && c != '\n' {
 			t[i] |= isNoBase64
 		}
 		if c <= ' ' || c >= 0x7f || c == ':' {

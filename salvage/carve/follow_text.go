@@ -3,7 +3,6 @@ package carve
 import (
 	"bytes"
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"salvor/salvage/volume"
@@ -196,35 +195,9 @@ func (w *walk) another(b []byte) bool {
 		return false
 	}
 	if w.mime.inHeader && s.Kind == Header {
-		return w.anotherHeader(b, s)
+		return w.anotherHeader(b, s.Score)
 	}
 	return s.Score >= sure || atLine
-}
-
-// anotherHeader tells whether what looks like a header is not the rest of the one
-// that is being read.
-func (w *walk) anotherHeader(b []byte, s Sign) bool {
-	m := &w.mime
-	line, rest, _ := bytes.Cut(b, []byte("\n"))
-	name := line[:fieldName(line)]
-	if onceBit(name) == onceBit([]byte("return-path")) && !(m.nested && m.once == 0) {
-		return true
-	}
-	atLine := w.length == 0
-	again := onceBits(rest)
-	if atLine {
-		again |= onceBit(name)
-	}
-	again &= m.once
-	if bits.OnesCount16(again) > 1 || again != 0 && pointsOf(name) > 0 {
-		return true
-	}
-	if atLine {
-		return m.header > 0 && !m.nested && s.Score >= sure && pointsOf(name) > 1 // a part's header
-	}
-	// Within a line: a value does not go on with a field that is known.
-	inValue := bytes.IndexByte(w.kept, ':') >= 0 || w.kept[0] == ' ' || w.kept[0] == '\t'
-	return inValue && pointsOf(name) > 0 && bytes.HasPrefix(line[len(name):], []byte(": "))
 }
 
 // look stops where something that was read does not fit. Nothing foreign can

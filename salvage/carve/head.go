@@ -59,7 +59,10 @@ func textHead(b []byte) (Sign, bool) {
 // none. A single point counts only where the header is seen to end, or goes on
 // over many lines.
 func scoreHeader(b []byte) int {
-	ended := false
+	if fieldName(b) == 0 && !isQuotable(b) {
+		return 0 // most blocks of text
+	}
+	ended := len(b) < sector
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b, ended = b[:i], true
 	}

@@ -36,13 +36,14 @@ type reading struct {
 	ended  lineEnd
 	blank  bool // the line before was empty
 
-	mime  structure
-	ends  [3]int64 // lines by the way they end
-	run   lineRun
-	nuls  int64
-	odd   []Odd
-	wrong bool  // one of odd is sure
-	weak  int64 // the first joint that nothing vouches for; -1: none
+	mime    structure
+	ends    [3]int64 // lines by the way they end
+	run     lineRun
+	nuls    int64
+	odd     []Odd
+	wrong   bool  // one of odd is sure
+	strange int64 // where base64 is irregular within a block; 0: nowhere
+	weak    int64 // the first joint that nothing vouches for; -1: none
 	// doubted is the first such joint behind the last that something vouches for.
 	doubted int64
 	gaps    gaps
@@ -188,14 +189,15 @@ func (r *reading) doubtAt(at int64, why string) { r.noteOdd(at, why, false) }
 
 func (r *reading) noteOdd(at int64, why string, sure bool) {
 	r.wrong = r.wrong || sure
-	if len(r.odd) == maxOdd {
-		return
+	o := Odd{Range: volume.Range{Off: at / r.align * r.align, Len: r.align}, Why: why, Sure: sure}
+	switch n := len(r.odd); {
+	case n > 0 && (r.odd[n-1].Off == o.Off || n == maxOdd):
+		if sure && !r.odd[n-1].Sure {
+			r.odd[n-1] = o
+		}
+	case n < maxOdd:
+		r.odd = append(r.odd, o)
 	}
-	from := at / r.align * r.align
-	if n := len(r.odd); n > 0 && r.odd[n-1].Off == from {
-		return
-	}
-	r.odd = append(r.odd, Odd{Range: volume.Range{Off: from, Len: r.align}, Why: why, Sure: sure})
 }
 
 // lineRun is a run of lines that end unlike those at the message's beginning.

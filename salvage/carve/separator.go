@@ -29,6 +29,9 @@ func parseSeparator(line []byte) (s separator, ok bool) {
 	if !bytes.HasPrefix(line, []byte("From ")) || len(line) > maxSeparator {
 		return s, false
 	}
+	if bytes.IndexByte(line, ':') < 0 || !bytes.ContainsAny(line, "0123456789") { // most prose
+		return s, false
+	}
 	m := separatorLine.FindSubmatch(line)
 	if m == nil {
 		return s, false

@@ -31,6 +31,7 @@ type structure struct {
 	bad      int
 	header   int64 // where the first header ends; 0: not yet
 	noHeader bool
+	ragged   bool   // lines of the first header are no fields
 	field    []byte // the present field, where it matters
 	kind     partKind
 	part     part
@@ -38,6 +39,7 @@ type structure struct {
 	dashes   int64 // a line that looks like a boundary
 	blobs    int   // lines of base64 in a row, in a text
 	blobFrom int64 // the line before them
+	armour   bool  // that line announces a signature or the like
 }
 
 type level struct {
@@ -144,11 +146,13 @@ const blobLines = 8
 // blob notices base64 that begins in a text where a block does.
 func (s *structure) blob(r *reading, l *line) {
 	if l.len < 60 || l.bits&(isNoBase64|isNUL) != 0 || bytes.IndexByte(l.text, ' ') >= 0 {
-		s.blobs = 0
+		s.blobs, s.armour = 0, bytes.HasPrefix(l.text, []byte("-----"))
 		return
 	}
 	if s.blobs == 0 {
-		s.blobFrom = r.last
+		if s.blobFrom = r.last; s.armour || r.blank {
+			s.blobs = -1 << 40 // signatures and certificates
+		}
 	}
 	if s.blobs++; s.blobs == blobLines {
 		first := l.at - l.at%r.align
@@ -188,6 +192,7 @@ func (s *structure) headerLine(r *reading, l *line) {
 		if first && s.fields == 0 {
 			s.noHeader = true
 		}
+		s.ragged = s.ragged || first
 		if s.bad++; s.bad > maxBadLines || !first && !s.nested {
 			s.endHeader(r)
 		}
