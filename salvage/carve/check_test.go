@@ -142,7 +142,7 @@ func hurt(t testing.TB, mails [][]byte) (rows []string, wrong int) {
 // TestCheckDamage cuts and zeroes generated mail: no multipart message of it may
 // count as whole.
 func TestCheckDamage(t *testing.T) {
-	mails := generated(t, 600, 11)
+	mails := generated(t, 250, 11)
 	for i, m := range mails {
 		if s := check(t, m); s.Verdict != Whole && !(s.Verdict == Plausible && len(m)%sector == 0) {
 			t.Errorf("message %d: %s %s", i, s.Verdict, s.Why)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"salvor/salvage/volume"
 )
@@ -194,19 +195,23 @@ const maxEnds = 48
 // promise puts the sizes that an index promises among the ends: in front where
 // something else says the same.
 func (p *Piece) promise(o Options, most int64) {
+	var with [2][]int64 // another end, a weak one or a good one
 	for _, n := range o.Sizes {
 		if n <= 0 || n > most {
 			continue
 		}
-		fits := false
-		for _, e := range p.Ends {
-			fits = fits || e.Len == n && e.Why != BlockEnd
-		}
-		if fits {
-			p.end(n, Promised, true)
-		} else {
+		i := slices.IndexFunc(p.Ends, func(e End) bool { return e.Len == n })
+		switch {
+		case i < 0:
 			p.Ends = append(p.Ends, End{n, Promised})
+		case p.Ends[i].Why == BlockEnd:
+			with[0] = append(with[0], n)
+		default:
+			with[1] = append(with[1], n)
 		}
+	}
+	for _, n := range append(with[0], with[1]...) {
+		p.end(n, Promised, true)
 	}
 }
 

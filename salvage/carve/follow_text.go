@@ -279,7 +279,8 @@ func (w *walk) judge(closed int64) {
 		p.Verdict, p.Why = Broken, fmt.Sprintf("it breaks off at byte %d: %s", w.until, w.why)
 	}
 	switch {
-	case p.Verdict == Broken && p.Break < 0 && (w.why == Misfit || w.why == NextHead || w.why == Foreign):
+	case w.why == AtLimit && p.Verdict == Broken:
+	case p.Verdict == Broken && p.Break < 0 && (w.why == Misfit || w.why == NextHead || w.why == Foreign || w.why == UnknownNext):
 		p.Break = w.until / w.o.Block * w.o.Block
 	case p.Verdict == Broken && p.Break < 0 && w.doubted >= 0:
 		p.Break = w.doubted
