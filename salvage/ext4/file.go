@@ -184,7 +184,15 @@ func blockSum(p []byte) (sum uint32, covers int, ok bool) {
 	}
 	covers = len(p) - tailSize
 	tail := p[covers:]
-	if binary.LittleEndian.Uint64(tail) != tailMark {
+	at := 0 // an index of names may have an old tail at its end that nothing leads to
+	for at < covers {
+		n := dirent(p[at:]).length(len(p))
+		if n < entryHead {
+			break
+		}
+		at += n
+	}
+	if at != covers || binary.LittleEndian.Uint64(tail) != tailMark {
 		return 0, 0, false
 	}
 	return binary.LittleEndian.Uint32(tail[8:]), covers, true

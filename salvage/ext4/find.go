@@ -7,8 +7,10 @@ import (
 	"salvor/salvage/volume"
 )
 
-// maxSupers bounds how many different file systems Find tells apart.
-const maxSupers = 8
+const (
+	maxSupers = 8   // different file systems that Find tells apart
+	minGroup  = 256 // blocks in a group, the fewest that mke2fs can be told
+)
 
 // Find looks for superblocks where mke2fs puts them: the primary one, and the
 // copies in groups 1 and the powers of 3, 5 and 7, and in the last group, for each
@@ -45,6 +47,15 @@ func Find(ctx context.Context, v volume.Volume) ([]Super, error) {
 	for bs := int64(minBlock); bs <= maxBlock; bs *= 2 {
 		if err := lookCopies(v.Size(), bs, 8*bs, look); err != nil {
 			return nil, err
+		}
+	}
+	if len(found) == 0 { // groups smaller than mke2fs makes them unless it is told to
+		for bs := int64(minBlock); bs <= maxBlock; bs *= 2 {
+			for bpg := 4 * bs; bpg >= minGroup; bpg /= 2 {
+				if err := lookCopies(v.Size(), bs, bpg, look); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
 	for i := range found { // groups of unusual size are known only now

@@ -15,6 +15,10 @@ const (
 	flagExtents    = 0x80000
 	flagValue      = 0x200000 // holds an extended attribute's value
 	flagInline     = 0x10000000
+
+	// flagsNever are bits to which no version has given a meaning on disk that lasts.
+	// Letters have some of them.
+	flagsNever = 0x8F800000
 )
 
 const (
@@ -152,9 +156,20 @@ func (r record) seedBy(number uint64) (uint32, bool) {
 }
 
 // maybe is a cheap test that nearly everything that is no inode fails: text,
-// zeros, most of what is random. It needs 128 bytes.
+// zeros, what is random. It needs 128 bytes.
 func maybe(r []byte) bool {
 	_ = r[oldInode-1]
-	// Flags without a meaning; text has letters where they are.
-	return kinds>>(r[1]>>4)&1 != 0 && r[0x23]&0x8F == 0 && r[0x22]&0x80 == 0
+	if kinds>>(r[1]>>4)&1 == 0 {
+		return false
+	}
+	flags := binary.LittleEndian.Uint32(r[0x20:])
+	switch {
+	case flags&flagsNever != 0:
+		return false
+	case flags&flagExtents != 0:
+		return binary.LittleEndian.Uint16(r[mapOff:]) == extentMagic
+	case flags&flagInline != 0:
+		return binary.LittleEndian.Uint32(r[4:]) < 4096 && binary.LittleEndian.Uint32(r[0x6C:]) == 0
+	}
+	return flags < 1<<20
 }

@@ -331,7 +331,7 @@ func (j *journal) inodes(first uint64, p []byte, off int64, seq uint64) error {
 	size := j.f.inodeSize()
 	for i := range len(p) / size {
 		r, number := record(p[i*size:][:size]), first+uint64(i)
-		if !maybe(r) || reserved(number) || j.known(number, r) || j.f.like(r) == unlike && !j.f.proves(r, number) {
+		if !maybe(r) || j.f.reserved(r, number) || j.known(number, r) || j.f.like(r) == unlike && !j.f.proves(r, number) {
 			continue
 		}
 		t := fsys.Trace{Kind: fsys.Inode, Off: off + int64(i*size), Origin: fsys.Log, Seq: seq, Number: number, Raw: r}

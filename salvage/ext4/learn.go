@@ -204,7 +204,7 @@ func (f *FS) numberOf(t fsys.Trace, r record) (uint64, bool, error) {
 		if err != nil {
 			return 0, false, err
 		}
-		found := f.inodesIn(p, len(r))
+		found := f.inodesIn(p, len(r), make([]likeness, len(p)/len(r)))
 		if first, ok := f.numberBlock(p, found, len(r)); ok {
 			number := first + uint64(t.Off-off)/uint64(len(r))
 			return number, f.proves(r, number), nil

@@ -40,8 +40,8 @@ func (f *FS) lookBlock(p []byte, off int64, put func(fsys.Trace) error) error {
 	} else if uint32(first) == journalMark {
 		f.noteJournal(p, off)
 	}
-	for at := 0; at < len(p); at += oldInode {
-		if kinds>>(p[at+1]>>4)&1 != 0 && p[at+0x23]&0x8F == 0 && p[at+0x22]&0x80 == 0 {
+	for at := 0; at+oldInode <= len(p); at += oldInode {
+		if flags := binary.LittleEndian.Uint32(p[at+0x20:]); flags&flagsNever == 0 && maybe(p[at:at+oldInode]) {
 			return f.lookInodes(p, off, put)
 		}
 	}
@@ -52,13 +52,14 @@ func (f *FS) lookBlock(p []byte, off int64, put func(fsys.Trace) error) error {
 func (f *FS) lookInodes(p []byte, off int64, put func(fsys.Trace) error) error {
 	t := fsys.Trace{Kind: fsys.Inode, Origin: fsys.Loose}
 	size := f.inodeSize()
-	found := f.inodesIn(p, size)
+	var room, other [maxBlock / oldInode]likeness
+	found := f.inodesIn(p, size, room[:])
 	if first := f.tables.number(off, size); first != 0 {
 		t.Origin = fsys.Table
 		for i, like := range found {
 			number := first + uint64(i)
 			r := record(p[i*size:][:size])
-			if like == unlike && !(maybe(r) && f.proves(r, number)) || reserved(number) {
+			if like == unlike && !(maybe(r) && f.proves(r, number)) || f.reserved(r, number) {
 				continue
 			}
 			t.Off, t.Number, t.Raw = off+int64(i*size), number, r
@@ -68,8 +69,8 @@ func (f *FS) lookInodes(p []byte, off int64, put func(fsys.Trace) error) error {
 		}
 		return nil
 	}
-	if other := f.otherSize(p, found, size); other != size {
-		size, found = other, f.inodesIn(p, other)
+	if better := f.otherSize(p, found, size, other[:]); better != size {
+		size, found = better, f.inodesIn(p, better, other[:])
 	}
 	if !believed(p, found, size) {
 		return nil
@@ -83,7 +84,7 @@ func (f *FS) lookInodes(p []byte, off int64, put func(fsys.Trace) error) error {
 		if first != 0 {
 			t.Number = first + uint64(i)
 		}
-		if reserved(t.Number) {
+		if f.reserved(record(t.Raw), t.Number) {
 			continue
 		}
 		if err := put(t); err != nil {
@@ -93,14 +94,16 @@ func (f *FS) lookInodes(p []byte, off int64, put func(fsys.Trace) error) error {
 	return nil
 }
 
-// reserved tells whether an inode is for the file system's own use.
-func reserved(number uint64) bool {
-	return number != 0 && number < firstNormal && number != rootInode
+// reserved tells whether an inode is for the file system's own use. One that an
+// older file system left at such a place has a wrong checksum.
+func (f *FS) reserved(r record, number uint64) bool {
+	return number != 0 && number < firstNormal && number != rootInode && (f.proves(r, number) || len(f.seeds()) == 0)
 }
 
-// inodesIn tells for each record of a block how much it looks like an inode.
-func (f *FS) inodesIn(p []byte, size int) []likeness {
-	found := make([]likeness, len(p)/size)
+// inodesIn tells for each record of a block how much it looks like an inode. The
+// answer stands in room.
+func (f *FS) inodesIn(p []byte, size int, room []likeness) []likeness {
+	found := room[:len(p)/size]
 	for i := range found {
 		found[i] = f.like(record(p[i*size:][:size]))
 	}
@@ -109,10 +112,10 @@ func (f *FS) inodesIn(p []byte, size int) []likeness {
 
 // otherSize is the size of records for which a block makes most sense, where it
 // does not with the expected one: inodes of an older file system.
-func (f *FS) otherSize(p []byte, found []likeness, size int) int {
+func (f *FS) otherSize(p []byte, found []likeness, size int, room []likeness) int {
 	best, most := size, count(found, surely)
 	for _, other := range []int{128, 256, 512, 1024} {
-		if n := count(f.inodesIn(p, min(other, len(p))), surely); n > most && other <= len(p) {
+		if n := count(f.inodesIn(p, min(other, len(p)), room), surely); n > most && other <= len(p) {
 			best, most = other, n
 		}
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // How much a record looks like an inode.
-type likeness int
+type likeness int8
 
 const (
 	unlike likeness = iota

@@ -1,0 +1,151 @@
+package ext4
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"salvor/salvage/fsys"
+)
+
+// flavours are the file systems that each damage is tried on.
+var flavours = map[string][]string{
+	"ext4":        {"-t", "ext4", "-b", "4096", "-g", "4096", "-G", "2"},
+	"ext4 1k":     {"-t", "ext4", "-b", "1024"},
+	"ext4 legacy": {"-t", "ext4", "-b", "4096", "-g", "4096", "-O", "^metadata_csum,^64bit"},
+	"ext3 128":    {"-t", "ext3", "-b", "4096", "-g", "4096", "-I", "128"},
+}
+
+// aged makes an image with users' mail and large messages in many pieces.
+func aged(t testing.TB, args ...string) (string, truth) {
+	t.Helper()
+	image := newImage(t, 48, args...)
+	var want truth
+	mounted(t, image, func(root string) {
+		fill(t, root, 4, 60)
+		fragment(t, root, 3, 600<<10)
+		want = remember(t, root)
+	})
+	return image, want
+}
+
+// copies lists where the superblock of an undamaged image and its copies stand,
+// and how much each is followed by in descriptors.
+func copies(s *Super) (places []int64, length int64) {
+	length = s.BlockSize * (1 + (int64(s.groups())*int64(s.descSize)+s.BlockSize-1)/s.BlockSize)
+	for g := range s.groups() {
+		if s.hasSuper(g) {
+			places = append(places, int64(s.start(g))*s.BlockSize)
+		}
+	}
+	return places, length
+}
+
+func TestDamages(t *testing.T) {
+	for name, args := range flavours {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			base, want := aged(t, args...)
+			intact := mustOpen(t, openDisk(t, base))
+			before := sweep(t, intact)
+			if limit := before.limit(want, intact.v); limit != len(want) {
+				t.Fatalf("%d of %d files found before any damage", limit, len(want))
+			}
+			lazy := 0.0 // mke2fs clears inode tables at once where groups have no checksums
+			if intact.super.sums() {
+				lazy = .9 // but for the first block, which the new root needs
+			}
+			damages := map[string]struct {
+				hurt  func(t *testing.T, image string)
+				guess bool
+				named float64 // share of all files that are found by their path too, at least
+			}{
+				"none": {func(t *testing.T, image string) {}, false, 1},
+				"first superblock": {func(t *testing.T, image string) {
+					places, length := copies(intact.super)
+					overwrite(t, image, 0, places[0]+length, false)
+				}, false, 1},
+				"all superblocks": {func(t *testing.T, image string) {
+					places, length := copies(intact.super)
+					overwrite(t, image, 0, 2048, false)
+					for _, at := range places {
+						overwrite(t, image, at, length, true)
+					}
+				}, true, 1},
+				"inode tables": {func(t *testing.T, image string) {
+					for _, s := range intact.tables {
+						overwrite(t, image, s.off, s.end-s.off, s.first%2 == 0)
+					}
+				}, false, .9},
+				"cut off": {func(t *testing.T, image string) {
+					if err := os.Truncate(image, 42<<20); err != nil {
+						t.Fatal(err)
+					}
+				}, false, .9},
+				"removed": {func(t *testing.T, image string) {
+					mounted(t, image, func(root string) {
+						if err := os.RemoveAll(filepath.Join(root, "spool")); err != nil {
+							t.Fatal(err)
+						}
+					})
+				}, false, .1},
+				"directories": {func(t *testing.T, image string) {
+					wipeDirectories(t, image, intact)
+				}, false, 0},
+				"made anew": {func(t *testing.T, image string) {
+					run(t, "mke2fs", append(append([]string{"-q", "-F", "-E", "nodiscard"}, args...), image)...)
+				}, false, lazy},
+				"made anew in another way": {func(t *testing.T, image string) {
+					run(t, "mke2fs", "-q", "-F", "-E", "nodiscard", "-t", "ext4", "-b", "4096", "-g", "8192", "-N", "4096", image)
+				}, false, 0},
+			}
+			for what, d := range damages {
+				t.Run(what, func(t *testing.T) {
+					image := clone(t, base)
+					d.hurt(t, image)
+					v := openDisk(t, image)
+					f, err := Open(context.Background(), v)
+					if d.guess != errors.Is(err, ErrNoSuper) {
+						t.Fatalf("open: %v", err)
+					}
+					if d.guess {
+						f = Guess(v, intact.bs)
+					} else if err != nil {
+						t.Fatal(err)
+					}
+					h := sweep(t, f)
+					found, named, missing := h.score(want)
+					slices.Sort(missing)
+					limit := before.limit(want, v)
+					t.Logf("%d files, %d possible, %d found, %d with paths, missing %.200q, %v", len(want), limit, found, named, missing, h.census())
+					if found < limit || float64(named) < d.named*float64(len(want)) {
+						t.Errorf("%d of %d files found, where %d were possible; %d with their paths", found, len(want), limit, named)
+					}
+				})
+			}
+		})
+	}
+}
+
+// wipeDirectories clears every directory's blocks in place; what the journal holds
+// of them stays.
+func wipeDirectories(t *testing.T, image string, f *FS) {
+	logged := map[int64]bool{}
+	for _, tr := range sweep(t, f).traces { // Known comes before Look
+		logged[tr.Off] = logged[tr.Off] || tr.Origin == fsys.Log
+		if tr.Kind == fsys.Names && !logged[tr.Off] {
+			overwrite(t, image, tr.Off, f.bs, false)
+		}
+	}
+}
+
+// clone copies an image, leaving holes where it has zeros.
+func clone(t testing.TB, image string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "clone")
+	run(t, "cp", "--sparse=always", image, path)
+	return path
+}

@@ -1,0 +1,186 @@
+package ext4
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"slices"
+	"testing"
+
+	"salvor/salvage/fsys"
+)
+
+// With inode tables and journal gone, the leaves of extent trees still hold the
+// pieces of large files, in order; and their checksums say whose they are.
+func TestMapsAlone(t *testing.T) {
+	image, want := aged(t, flavours["ext4"]...)
+	intact := mustOpen(t, openDisk(t, image))
+	before := sweep(t, intact)
+	keys := map[uint32]uint64{}
+	for _, files := range before.files {
+		for _, f := range files {
+			for _, k := range intact.Keys(f.Inode, f.Generation) {
+				keys[k] = f.Inode
+			}
+		}
+	}
+	maps, err := intact.journalMaps(context.Background())
+	if err != nil || len(maps) == 0 {
+		t.Fatalf("journal: %v, %v", maps, err)
+	}
+	for _, e := range maps[0] {
+		overwrite(t, image, e.Off, e.Len, false)
+	}
+	for _, s := range intact.tables {
+		overwrite(t, image, s.off, s.end-s.off, true)
+	}
+	h := sweep(t, mustOpen(t, openDisk(t, image)))
+	whole := 0
+	for path, o := range want {
+		for _, tr := range h.traces {
+			if tr.Kind != fsys.Map {
+				continue
+			}
+			file, err := h.fs.File(context.Background(), tr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content := h.content(file)
+			if file.Size != -1 {
+				t.Errorf("a block map of size %d", file.Size)
+			}
+			if int64(len(content)) >= o.size && sha1.Sum(content[:o.size]) == o.sum {
+				whole++
+				owner, err := h.fs.Owner(tr)
+				if err != nil || keys[owner] != o.inode {
+					t.Errorf("%s: its map belongs to inode %d (%v), want %d", path, keys[owner], err, o.inode)
+				}
+				if len(file.Extents) < 5 {
+					t.Errorf("%s: %d extents prove little", path, len(file.Extents))
+				}
+			}
+		}
+	}
+	if whole != 3 {
+		t.Errorf("%d of 3 large files from their maps alone", whole)
+	}
+}
+
+// Every block of a directory says whose it is, but those of its index.
+func TestOwnerOfNames(t *testing.T) {
+	image := newImage(t, 32, "-t", "ext4", "-b", "1024")
+	mounted(t, image, func(root string) { fill(t, root, 1, 200) })
+	f := mustOpen(t, openDisk(t, image))
+	h := sweep(t, f)
+	later := 0
+	for _, tr := range h.traces {
+		if tr.Kind != fsys.Inode || tr.Origin != fsys.Table || record(tr.Raw).kind() != modeDirectory {
+			continue
+		}
+		dir, err := f.File(context.Background(), tr)
+		if err != nil || !dir.Sure {
+			t.Fatalf("inode %d: %+v, %v", tr.Number, dir, err)
+		}
+		for _, e := range dir.Extents {
+			for at := int64(0); at < e.Len; at += f.bs {
+				owner, err := f.Owner(fsys.Trace{Kind: fsys.Names, Off: e.Off + at})
+				if err == ErrNoSum {
+					continue
+				}
+				if err != nil || !slices.Contains(f.Keys(dir.Inode, dir.Generation), owner) {
+					t.Errorf("block %d of directory %d is another's: %v", (e.Logical+at)/f.bs, dir.Inode, err)
+				}
+				if e.Logical+at > 0 {
+					later++
+				}
+			}
+		}
+	}
+	if later < 5 {
+		t.Errorf("only %d blocks behind a directory's first", later)
+	}
+}
+
+// A number follows from a checksum, a seed from a number.
+func TestChecksumsBackwards(t *testing.T) {
+	r := make(record, 256)
+	for i := range r {
+		r[i] = byte(i * 7)
+	}
+	r[oldInode], r[oldInode+1] = 32, 0
+	const seed, number = 0x12345678, 4711
+	blank := make([]byte, 256)
+	r.blank(blank)
+	sum := crc(key(seed, number, r.generation()), blank)
+	r[0x7C], r[0x7D], r[0x82], r[0x83] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
+	if !r.vouches(seed, number) || r.vouches(seed, number+1) {
+		t.Error("a record vouches for another number than its own")
+	}
+	if n, ok := r.numberBy(seed); !ok || n != number {
+		t.Errorf("number %d, want %d", n, number)
+	}
+	if s, ok := r.seedBy(number); !ok || s != seed {
+		t.Errorf("seed %x, want %x", s, seed)
+	}
+}
+
+// written is an entry for dirBlock.
+type written struct {
+	inode  uint32
+	length uint16
+	name   string
+}
+
+// dirBlock makes a directory's block of entries.
+func dirBlock(size int, entries ...written) []byte {
+	p := make([]byte, size)
+	at := 0
+	for _, e := range entries {
+		p[at], p[at+1], p[at+2], p[at+3] = byte(e.inode), byte(e.inode>>8), byte(e.inode>>16), byte(e.inode>>24)
+		p[at+4], p[at+5], p[at+6], p[at+7] = byte(e.length), byte(e.length>>8), byte(len(e.name)), 1
+		copy(p[at+8:], e.name)
+		at += int(e.length)
+	}
+	return p
+}
+
+func TestNames(t *testing.T) {
+	// "b" was removed: its space belongs to "a" now, and holds "c" removed before.
+	p := dirBlock(1024, written{12, 12, "."}, written{2, 12, ".."}, written{13, 1000, "a"})
+	copy(p[36:], dirBlock(988, written{14, 988, "b"}))
+	copy(p[48:], dirBlock(976, written{15, 976, "c/d"}))
+	copy(p[60:], dirBlock(964, written{16, 964, "\xff\"\n"}))
+	f := Guess(memory(append(make([]byte, 1024), p...)), 1024)
+	if !f.likeNames(p) {
+		t.Error("not taken for a directory's block")
+	}
+	var got []fsys.Entry
+	err := f.Entries(context.Background(), fsys.Trace{Kind: fsys.Names, Off: 1024}, func(e fsys.Entry) error {
+		got = append(got, e)
+		return nil
+	})
+	want := []fsys.Entry{
+		{Parent: 12, Name: "a", Child: 13, Type: fsys.Regular, Off: 1048, Up: 2},
+		{Parent: 12, Name: "b", Child: 14, Type: fsys.Regular, Deleted: true, Off: 1060, Up: 2},
+		{Parent: 12, Name: "\xff\"\n", Child: 16, Type: fsys.Regular, Deleted: true, Off: 1084, Up: 2},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+}
+
+func TestNotNames(t *testing.T) {
+	for name, p := range map[string][]byte{
+		"zeros":          make([]byte, 4096),
+		"text":           bytes.Repeat([]byte("Received: from mx.example.org by mail\r\n"), 110)[:4096],
+		"short chain":    dirBlock(4096, written{12, 12, "x"}),
+		"slash":          dirBlock(4096, written{12, 4096, "a/b"}),
+		"name too long":  dirBlock(4096, written{12, 12, "abcdef"}, written{13, 4084, "g"}),
+		"odd length":     dirBlock(4096, written{12, 13, "x"}, written{13, 4083, "g"}),
+		"past the block": dirBlock(4096, written{12, 12, "x"}, written{13, 4088, "g"}),
+	} {
+		if Guess(memory(p), 4096).likeNames(p) {
+			t.Errorf("%s: taken for a directory's block", name)
+		}
+	}
+}
