@@ -14,9 +14,9 @@ const (
 
 // Find looks for superblocks where mke2fs puts them: the primary one, and the
 // copies in groups 1 and the powers of 3, 5 and 7, and in the last group, for each
-// size of blocks. It returns one for each layout found, best first: the one whose
-// checksum is right, then the one that most copies agree with, then the one that
-// stands first. More than one means that another file system was made over an
+// size of blocks. It returns one for each layout found, best first: those of the file
+// system of the primary superblock before others; then the one whose checksum is
+// right, then the one that most copies agree with, then the one that stands first. More than one means that another file system was made over an
 // older one, or that a superblock is damaged. The error is ErrNoSuper, or the
 // volume's.
 func Find(ctx context.Context, v volume.Volume) ([]Super, error) {
@@ -68,7 +68,13 @@ func Find(ctx context.Context, v volume.Volume) ([]Super, error) {
 	if len(found) == 0 {
 		return nil, ErrNoSuper
 	}
-	sort.SliceStable(found, func(i, j int) bool { return found[i].better(&found[j]) })
+	var newest [16]byte // whatever made a file system last wrote its primary superblock
+	for i := range found {
+		if found[i].Off == superSize {
+			newest = found[i].UUID
+		}
+	}
+	sort.SliceStable(found, func(i, j int) bool { return found[i].better(&found[j], newest) })
 	return found, nil
 }
 
@@ -114,11 +120,12 @@ func gather(found []Super, s *Super) []Super {
 		if !found[i].sameLayout(s) {
 			continue
 		}
-		if s.Sure && !found[i].Sure {
-			s.Copies = found[i].Copies
+		n := found[i].Copies + 1
+		if s.Sure && !found[i].Sure && found[i].Off != superSize {
 			found[i] = *s
 		}
-		found[i].Copies++
+		found[i].Sure = found[i].Sure || s.Sure // it is the layout that is vouched for
+		found[i].Copies = n
 		return found
 	}
 	if len(found) < maxSupers {
@@ -127,7 +134,10 @@ func gather(found []Super, s *Super) []Super {
 	return found
 }
 
-func (s *Super) better(o *Super) bool {
+func (s *Super) better(o *Super, newest [16]byte) bool {
+	if a, b := s.UUID == newest, o.UUID == newest; a != b {
+		return a
+	}
 	if s.Sure != o.Sure {
 		return s.Sure
 	}

@@ -185,7 +185,7 @@ func fragment(t testing.TB, root string, files, size int) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	piece, n := make([]byte, 32<<10), 0
+	piece, n := make([]byte, 48<<10), 0
 	for ; ; n++ {
 		if err := os.WriteFile(fmt.Sprintf("%s/%d", dir, n), piece, 0o600); err != nil {
 			break

@@ -44,7 +44,7 @@ type Super struct {
 	Blocks    uint64   // of the whole file system
 	Inodes    uint32   // of the whole file system
 	InodeSize int      // in bytes
-	// Sure: its checksum is right. Only metadata_csum has one.
+	// Sure: the checksum of one that says the same is right. Only metadata_csum has one.
 	Sure bool
 	// Copies is how many superblocks say the same about the file system's layout.
 	Copies int

@@ -48,8 +48,10 @@ func (t tables) number(off int64, isize int) uint64 {
 // readTables reads the group descriptors, each from the first of its copies that
 // makes sense. A file system of more than maxGroups groups is known up to there.
 func readTables(ctx context.Context, v volume.Volume, s *Super) (tables, error) {
-	r := descriptors{v: v, s: s, per: uint32(s.BlockSize) / uint32(s.descSize)}
-	groups := min(s.groups(), maxGroups)
+	r := descriptors{v: v, s: s, per: uint32(s.BlockSize) / uint32(s.descSize), with: s.copyGroups()}
+	// Of groups behind a volume's end, those whose tables stand with an earlier one's.
+	there := v.Size()/s.BlockSize/int64(s.blocksPerGroup) + flexMost
+	groups := uint32(min(int64(s.groups()), maxGroups, there))
 	length := int64(s.inodesPerGroup) * int64(s.InodeSize)
 	var all tables
 	for g := range groups {
@@ -93,16 +95,22 @@ type descriptors struct {
 	v      volume.Volume
 	s      *Super
 	per    uint32   // descriptors in a block
+	with   []uint32 // groups that begin with copies
 	copies [][]byte // of the block that was loaded, best first
 }
 
-// maxCopies bounds how many copies of a block of descriptors are looked at.
-const maxCopies = 6
+const (
+	maxCopies = 6   // of a block of descriptors that are looked at
+	flexMost  = 256 // groups that have their tables together, at most
+)
 
 // load reads the copies of one block of descriptors.
 func (r *descriptors) load(index uint32) error {
 	r.copies = r.copies[:0]
 	for _, block := range r.places(index) {
+		if block >= uint64(r.v.Size()/r.s.BlockSize) {
+			continue
+		}
 		p := make([]byte, r.s.BlockSize)
 		unknown, err := r.v.ReadAt(p, int64(block)*r.s.BlockSize)
 		if err != nil {
@@ -134,7 +142,7 @@ func (r *descriptors) places(index uint32) []uint64 {
 		}
 		return places
 	}
-	for g := uint32(0); g < s.groups() && len(places) < maxCopies; g = nextCopy(s, g) {
+	for _, g := range r.with {
 		block := s.start(g) + 1
 		if g == 0 && s.BlockSize == minBlock && s.first == 0 {
 			block++ // bigalloc: the superblock is in block 1 all the same
@@ -144,14 +152,18 @@ func (r *descriptors) places(index uint32) []uint64 {
 	return places
 }
 
-// nextCopy is the next group behind g that has copies; past the last where none has.
-func nextCopy(s *Super, g uint32) uint32 {
-	for n := g + 1; n < s.groups(); n++ {
-		if s.hasSuper(n) {
-			return n
+// copyGroups lists the first groups that begin with a superblock and descriptors.
+func (s *Super) copyGroups() []uint32 {
+	if s.compat&compatSparseSuper2 != 0 {
+		return []uint32{0, min(s.backups[0], s.groups()-1), min(s.backups[1], s.groups()-1)}
+	}
+	var groups []uint32
+	for g := uint32(0); g < s.groups() && len(groups) < maxCopies; g++ {
+		if s.hasSuper(g) {
+			groups = append(groups, g)
 		}
 	}
-	return s.groups()
+	return groups
 }
 
 // table is the block at which a group's inode table begins. A copy whose checksum
