@@ -25,6 +25,7 @@ type FS struct {
 	mu       sync.RWMutex
 	learned  learned
 	journals []int64 // where beginnings of journals were seen, at most maxJournals
+	covered  covered // blocks of the journal that Known has read
 }
 
 var _ fsys.System = (*FS)(nil)

@@ -45,6 +45,7 @@ type journal struct {
 	seen    map[uint64]uint64
 	hash    maphash.Seed
 	put     func(fsys.Trace) error
+	covered covered
 }
 
 // parseJournal reads a journal's superblock.
@@ -84,7 +85,13 @@ func (f *FS) Known(ctx context.Context, put func(fsys.Trace) error) error {
 		done[where[0].Off] = true
 		j.f, j.where, j.put = f, where, put
 		j.seen, j.hash = map[uint64]uint64{}, maphash.MakeSeed()
-		return j.read(ctx)
+		if err := j.read(ctx); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.covered = j.covered.with(f.covered)
+		return nil
 	}
 	maps, err := f.journalMaps(ctx)
 	if err != nil {
@@ -299,6 +306,7 @@ func (j *journal) transaction(ctx context.Context, descriptor []byte, n uint32) 
 		if err := j.copyOf(t.home, p, off, uint64(seq)); err != nil {
 			return 0, err
 		}
+		j.covered.add(off, j.f.bs)
 	}
 	return next, nil
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Look puts what stands in a window: inodes in the known tables and anywhere else,
-// blocks of directories and of extent trees. Records of inodes for the file
+// blocks of directories and of extent trees, but for what Known has put out of the
+// journal. A trace's Raw is valid during put only. Records of inodes for the file
 // system's own use are left out where their number is known.
 func (f *FS) Look(w volume.Window, put func(fsys.Trace) error) error {
 	step := int(f.bs)
@@ -16,7 +17,13 @@ func (f *FS) Look(w volume.Window, put func(fsys.Trace) error) error {
 	if over := w.Off % f.bs; over != 0 {
 		skip = int(f.bs - over) // a volume that does not begin at a multiple; none does
 	}
+	f.mu.RLock()
+	read := f.covered.within(w)
+	f.mu.RUnlock()
 	for at := skip; at+step <= len(w.Data); at += step {
+		if len(read) > 0 && read.has(w.Off+int64(at)) {
+			continue
+		}
 		if err := f.lookBlock(w.Data[at:at+step:at+step], w.Off+int64(at), put); err != nil {
 			return err
 		}

@@ -66,6 +66,32 @@ func TestMapsAlone(t *testing.T) {
 	}
 }
 
+// Without a superblock the seed of the checksums follows from directories, and with
+// it the number of every inode; after mke2fs, the old file system's.
+func TestLearn(t *testing.T) {
+	image, want := aged(t, flavours["ext4"]...)
+	seed := mustOpen(t, openDisk(t, image)).super.seed
+	run(t, "mke2fs", append(append([]string{"-q", "-F", "-E", "nodiscard"}, flavours["ext4"]...), image)...)
+	for name, f := range map[string]*FS{"guessed": Guess(openDisk(t, image), 0), "made anew": mustOpen(t, openDisk(t, image))} {
+		h := sweep(t, f)
+		if !slices.Contains(f.seeds(), seed) {
+			t.Errorf("%s: seeds %x, want %x too", name, f.seeds(), seed)
+		}
+		sure := 0
+		for _, o := range want {
+			for _, file := range h.files[o.sum] {
+				if file.Sure && file.Inode == o.inode {
+					sure++
+					break
+				}
+			}
+		}
+		if sure < len(want)*9/10 {
+			t.Errorf("%s: the numbers of %d of %d files are sure", name, sure, len(want))
+		}
+	}
+}
+
 // Every block of a directory says whose it is, but those of its index.
 func TestOwnerOfNames(t *testing.T) {
 	image := newImage(t, 32, "-t", "ext4", "-b", "1024")
