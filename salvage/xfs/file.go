@@ -77,6 +77,7 @@ func (f *FS) identify(in *inode, t fsys.Trace) (uint64, *geometry, bool) {
 			return in.number, g, sure
 		}
 	}
+	f.learnInode(in.raw, t.Off)
 	return in.number, g, false
 }
 

@@ -198,7 +198,6 @@ func interleave(t testing.TB, base string, files, blocks int) {
 	for i, f := range open {
 		_, err := f.Write(text(len(base)*100+i, blocks*4096-100))
 		must(t, err)
-		must(t, f.Sync())
 	}
 }
 

@@ -54,10 +54,14 @@ func (e *evidence) group(h groupHeader) {
 }
 
 // sample keeps inodes that are far from each other.
-func (e *evidence) sample(s sample) {
-	if n := len(e.samples); n < maxSamples && (n == 0 || s.off-e.samples[n-1].off >= 64<<10 || s.ino>>20 != e.samples[n-1].ino>>20) {
-		e.samples = append(e.samples, s)
+func (e *evidence) sample(s sample) { e.samples = spread(e.samples, s) }
+
+func spread(samples []sample, s sample) []sample {
+	const apart = 32 << 10 // a cluster of inodes is not longer
+	if n := len(samples); n < maxSamples && (n == 0 || s.off < samples[n-1].off || s.off-samples[n-1].off >= apart) {
+		return append(samples, s)
 	}
+	return samples
 }
 
 func (e *evidence) directory(raw []byte) {
@@ -87,7 +91,7 @@ func (e *evidence) settle(v volume.Volume, infer inferer) (g *geometry, certain 
 		blocks, shapes = []int64{h.block}, []shape{{h.base, h.agBlocks * h.block}}
 	}
 	if len(shapes) > 0 {
-		guess = infer(guess, shapes, blocks, e.dirs)
+		guess, _ = infer(guess, shapes, blocks, e.dirs)
 	}
 	guess.blocks = (v.Size() - guess.base) / guess.block
 	if guess.mapped() {
@@ -257,11 +261,11 @@ var likelyBlocks = []int64{4096, 1024, 2048, 512, 8192, 16384, 32768, 65536}
 const usualDirBlock = 4096
 
 // An inferer chooses among shapes and sizes of blocks.
-type inferer func(g geometry, shapes []shape, blocks []int64, dirs [][]byte) geometry
+type inferer func(g geometry, shapes []shape, blocks []int64, dirs [][]byte) (geometry, int)
 
 // inferBlock finds the size of blocks, and which of the shapes it is: those with
-// which most directories lead to their own blocks.
-func (f *FS) inferBlock(g geometry, shapes []shape, blocks []int64, dirs [][]byte) geometry {
+// which most directories lead to their own blocks, and with how many that is so.
+func (f *FS) inferBlock(g geometry, shapes []shape, blocks []int64, dirs [][]byte) (geometry, int) {
 	best, most := geometry{}, -1
 	for _, sh := range shapes {
 		for _, block := range blocks {
@@ -284,7 +288,7 @@ func (f *FS) inferBlock(g geometry, shapes []shape, blocks []int64, dirs [][]byt
 			}
 		}
 	}
-	return best
+	return best, most
 }
 
 // ownsBlock tells how large a directory's blocks are if its first extent leads to

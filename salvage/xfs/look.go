@@ -186,15 +186,16 @@ func (f *FS) learnInode(raw []byte, off int64) {
 			return
 		}
 	}
-	n := len(f.seen.foreign)
-	if n >= maxSamples || len(gs) >= maxGeometries {
+	if len(gs) >= maxGeometries {
 		return
 	}
 	if be.Uint16(raw[2:])&modeType == modeDir && raw[5] == formatExtents {
 		f.seen.directory(raw)
 	}
-	f.seen.foreign = append(f.seen.foreign, sample{off: off, ino: ino, size: int64(len(raw))})
-	if n++; !powerOf2(int64(n)) || n < 4 {
+	had := len(f.seen.foreign)
+	f.seen.foreign = spread(f.seen.foreign, sample{off: off, ino: ino, size: int64(len(raw))})
+	n := len(f.seen.foreign)
+	if n == had || n < 2 || !powerOf2(int64(n)) {
 		return
 	}
 	shapes := fromInodes(f.seen.foreign)
@@ -203,7 +204,10 @@ func (f *FS) learnInode(raw []byte, off int64) {
 	}
 	g := *gs[0]
 	g.inode, g.version, g.ftype, g.uuid = int64(len(raw)), 5, true, [16]byte(raw[160:176])
-	g = f.inferBlock(g, shapes, likelyBlocks, f.seen.dirs)
+	g, hits := f.inferBlock(g, shapes, likelyBlocks, f.seen.dirs)
+	if len(shapes) > 1 && hits == 0 {
+		return // too many ways to understand them
+	}
 	more := append(append([]*geometry{}, gs...), &g)
 	f.geos.Store(&more)
 	f.seen.foreign = nil
