@@ -97,7 +97,7 @@ func wantOf(id int, stored []byte) Want {
 	return Want{ID: int64(id), Size: size, SHA1: sum}
 }
 
-func open(t testing.TB, l list) *Owed {
+func open(t testing.TB, l Wanted) *Owed {
 	t.Helper()
 	o, err := Open(t.Context(), l)
 	if err != nil {
@@ -132,7 +132,7 @@ var mail = sync.OnceValue(func() [][]byte {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	if _, err := mailgen.Create(context.Background(), mailgen.Options{Root: filepath.Join(dir, "mail"), Users: 4, Messages: 2500, Seed: 6}); err != nil {
+	if _, err := mailgen.Create(context.Background(), mailgen.Options{Root: filepath.Join(dir, "mail"), Users: 4, Messages: 1000, Seed: 6}); err != nil {
 		panic(err)
 	}
 	var out [][]byte

@@ -2,14 +2,18 @@ package piece
 
 import (
 	"bytes"
+	"fmt"
 	"mime"
+	"slices"
 )
 
-// A front is what follows a head on the volume, block by block.
+// A front is the beginning of a message, block by block: what is known of it, and
+// what follows on the volume.
 type front struct {
-	off      int64
+	offs     []int64 // where the blocks are
 	looks    []look
 	wires    []int64 // size of the wire form of the first block, the first two, ...
+	known    int     // how many blocks are the message's for sure
 	natural  int     // how many blocks run on as far as looks can tell
 	boundary uint32  // of the message's MIME structure, 0: none
 }
@@ -21,45 +25,73 @@ const beyond = 64
 // longestHeader is within how many bytes a boundary must be named.
 const longestHeader = 64 << 10
 
-// front looks at what follows a head, at most so many bytes of it.
-func (p *Puzzle) front(head, size int64) (*front, error) {
-	f := &front{off: head}
-	for at := head; at < head+size; at += p.blockSize {
-		if at > head && !p.isFree(at) {
+// front looks at known blocks and what follows them, at most so many bytes of it.
+func (p *Puzzle) front(known []int64, size int64) (*front, error) {
+	f := &front{}
+	most := int((size + p.blockSize - 1) / p.blockSize)
+	for n := 0; n < most; n++ {
+		sure := n < len(known)
+		var at int64
+		if sure {
+			at = known[n]
+		} else if at = f.offs[n-1] + p.blockSize; !p.isFree(at) {
 			break
 		}
 		l, err := p.at(at)
 		if err != nil {
 			return nil, err
 		}
-		if l.text == 0 {
+		if l.text == 0 || !f.add(at, l, sure, p.blockSize) {
 			break
 		}
-		n := len(f.looks)
-		wire := int64(l.text) + int64(l.bare)
-		if n > 0 {
-			before := &f.looks[n-1]
-			wire += f.wires[n-1] + joined(before, &l)
-			if f.natural == 0 && fit(before, &l, p.blockSize) == misfit {
-				f.natural = n
-			}
-			if before.ended(p.blockSize) || f.natural > 0 && n > f.natural+beyond {
-				break
-			}
-		} else if l.is(firstLF) {
-			wire++
-		}
-		f.looks, f.wires = append(f.looks, l), append(f.wires, wire)
 	}
 	if f.natural == 0 {
 		f.natural = len(f.looks)
 	}
-	header := make([]byte, min(int64(f.natural)*p.blockSize, longestHeader, p.v.Size()-head))
-	if _, err := p.v.ReadAt(header, head); err != nil {
-		return nil, err
+	if n := len(f.looks); n == 0 || n < len(known) && !f.looks[n-1].ended(p.blockSize) {
+		return &front{}, nil // it is damaged, or no message
+	}
+	return f, p.readBoundary(f)
+}
+
+// add takes a block, and tells whether it did and another one may follow.
+func (f *front) add(at int64, l look, sure bool, blockSize int64) bool {
+	n := len(f.looks)
+	wire := int64(l.text) + int64(l.bare)
+	if n == 0 {
+		wire += choose64(l.is(firstLF), 1, 0)
+	} else {
+		before := &f.looks[n-1]
+		if before.ended(blockSize) || f.natural > 0 && n > f.natural+beyond {
+			return false
+		}
+		wire += f.wires[n-1] + joined(before, &l)
+		if !sure && f.natural == 0 && fit(before, &l, blockSize) == misfit {
+			f.natural = n
+		}
+	}
+	if sure {
+		f.known++
+	}
+	f.offs, f.looks, f.wires = append(f.offs, at), append(f.looks, l), append(f.wires, wire)
+	return true
+}
+
+// readBoundary reads the header.
+func (p *Puzzle) readBoundary(f *front) error {
+	var header []byte
+	for _, off := range f.offs[:min(int64(f.natural), longestHeader/p.blockSize)] {
+		b := make([]byte, p.blockSize)
+		if _, err := p.v.ReadAt(b, off); err != nil {
+			return fmt.Errorf("read %s at %d: %w", p.v.Name(), off, err)
+		}
+		header = append(header, b...)
+		if bytes.Contains(b, []byte("\n\n")) || bytes.Contains(b, []byte("\n\r\n")) {
+			break
+		}
 	}
 	f.boundary = boundaryOf(header)
-	return f, nil
+	return nil
 }
 
 // boundaryOf gives the hash of the boundary that a message's header names, else 0.
@@ -93,32 +125,67 @@ func boundaryOf(message []byte) uint32 {
 
 // A back is the end of a message, read backwards.
 type back struct {
-	strand *strand
-	looks  []look  // of the last block, the one before, ...
-	wires  []int64 // size of the wire form of the last block, the last two, ..., but for joined
+	offs  []int64 // where the last block is, the one before, ...
+	looks []look
+	wires []int64 // size of the wire form of the last block, the last two, ..., but for joined
+	known int     // how many blocks are the message's for sure
 }
 
 // back looks at the blocks of a strand from its end, as far as a message of this
 // size can reach.
 func (p *Puzzle) back(s *strand, size int64) (*back, error) {
-	b := &back{strand: s}
-	wire := int64(0)
-	for at := s.end(p.blockSize) - p.blockSize; at >= s.off && wire < size; at -= p.blockSize {
+	b := &back{known: 1}
+	for at := s.end(p.blockSize) - p.blockSize; at >= s.off && b.wire() < size; at -= p.blockSize {
 		// Looks are made in batches, forwards.
-		if n := int64(len(b.looks)); n%blockBatch == 0 {
+		if int64(len(b.looks))%blockBatch == 0 {
 			if _, err := p.at(max(s.off, at-(blockBatch-1)*p.blockSize)); err != nil {
 				return nil, err
 			}
 		}
-		l, err := p.at(at)
-		if err != nil {
+		if err := p.extend(b, at); err != nil {
 			return nil, err
 		}
-		wire += int64(l.text) + int64(l.bare)
-		if n := len(b.looks); n > 0 {
-			wire += joined(&l, &b.looks[n-1])
-		}
-		b.looks, b.wires = append(b.looks, l), append(b.wires, wire)
 	}
 	return b, nil
+}
+
+// extend puts a block before an end.
+func (p *Puzzle) extend(b *back, at int64) error {
+	l, err := p.at(at)
+	if err != nil {
+		return err
+	}
+	wire := b.wire() + int64(l.text) + int64(l.bare)
+	if n := len(b.looks); n > 0 {
+		wire += joined(&l, &b.looks[n-1])
+	}
+	b.offs, b.looks, b.wires = append(b.offs, at), append(b.looks, l), append(b.wires, wire)
+	return nil
+}
+
+func (b *back) wire() int64 {
+	if len(b.wires) == 0 {
+		return 0
+	}
+	return b.wires[len(b.wires)-1]
+}
+
+// parts gives the last so many blocks as runs, in the order of the message.
+func (b *back) parts(blocks int, blockSize int64) []part {
+	offs := slices.Clone(b.offs[:blocks])
+	slices.Reverse(offs)
+	return partsOf(offs, blockSize)
+}
+
+// partsOf puts blocks together to runs.
+func partsOf(offs []int64, blockSize int64) []part {
+	var list []part
+	for _, off := range offs {
+		if n := len(list); n > 0 && list[n-1].off+list[n-1].blocks*blockSize == off {
+			list[n-1].blocks++
+		} else {
+			list = append(list, part{off, 1})
+		}
+	}
+	return list
 }

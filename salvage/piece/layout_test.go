@@ -13,8 +13,8 @@ type layout struct {
 	r     *rand.Rand
 	spots []spot
 	place float64
-	heads map[int]int64
-	last  int // the greatest id
+	last  int              // the greatest id
+	where map[int][]placed // of each file's pieces, in order
 }
 
 // spot is a piece and where it would like to be.
@@ -26,6 +26,12 @@ type spot struct {
 	part   int
 	free   bool // nothing explains it
 	gone   bool // written over
+}
+
+// placed is where a piece came to lie, in bytes.
+type placed struct {
+	part      int
+	off, size int64
 }
 
 // medianGap is what SALVAGE.md measured on ext4, in blocks, on a volume of 1 GiB.
@@ -71,13 +77,11 @@ func (l *layout) lay() (*memory, runs) {
 	})
 	m := &memory{}
 	var ground runs
-	l.heads = map[int]int64{}
+	l.where = map[int][]placed{}
 	for _, s := range l.spots {
 		off := int64(len(m.data))
-		if s.part == 0 && !s.gone {
-			l.heads[s.id] = off
-		}
 		size := int64(s.blocks) * testBlock
+		l.where[s.id] = append(l.where[s.id], placed{s.part, off, size})
 		b := make([]byte, size)
 		copy(b, s.data)
 		if s.gone {
@@ -94,6 +98,9 @@ func (l *layout) lay() (*memory, runs) {
 		} else {
 			ground = append(ground, volume.Range{Off: off, Len: size})
 		}
+	}
+	for _, list := range l.where {
+		slices.SortFunc(list, func(a, b placed) int { return a.part - b.part })
 	}
 	return m, ground
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/fnv"
+	"slices"
+	"strings"
 )
 
 // largestBlock is the largest block size that a look can describe.
@@ -172,7 +174,7 @@ func (l *look) scan(b []byte) (firsts, lasts [3]int) {
 func (l *look) lookStart(b []byte, lf [3]int) {
 	line := b[:lf[0]]
 	second, third := between(b, lf[0], lf[1]), between(b, lf[1], lf[2])
-	if headerLine(line) && headerLine(second) && headerLine(third) {
+	if startsMessage(line, second, third) {
 		l.marks |= headLike
 	}
 	if empty(line) && lf[0] < len(b) || bytes.HasPrefix(line, []byte("--")) {
@@ -196,7 +198,7 @@ func (l *look) lookStart(b []byte, lf [3]int) {
 		l.firstIs = n
 	case in64(second) && (in64(third) || bytes.HasPrefix(third, []byte("--"))):
 		l.marks |= start64 // near the end of a body
-		l.firstIs = n * bit(n != 0 && len(third) <= len(second))
+		l.firstIs = n * bit(in64(third) && !empty(third) && len(third) <= len(second))
 	}
 }
 
@@ -239,14 +241,26 @@ func between(b []byte, i, j int) []byte {
 
 func empty(line []byte) bool { return len(line) == 0 || len(line) == 1 && line[0] == '\r' }
 
-// headerLine tells whether a line looks as lines of a header do.
-func headerLine(line []byte) bool {
-	if len(line) == 0 {
+// headers are what messages begin with; X- and List- stand for all such names.
+var headers = []string{"return-path:", "received:", "delivered-to:", "x-", "list-", "arc-", "dkim-signature:", "domainkey-signature:",
+	"authentication-results:", "received-spf:", "envelope-to:", "message-id:", "date:", "from:", "to:", "cc:", "subject:", "sender:",
+	"reply-to:", "mime-version:", "content-type:", "user-agent:", "in-reply-to:", "references:", "importance:", "bcc:", "organization:"}
+
+// startsMessage tells whether three lines look as the beginning of a message: a
+// field that messages begin with, then another one.
+func startsMessage(first, second, third []byte) bool {
+	known := slices.ContainsFunc(headers, func(h string) bool {
+		return len(first) >= len(h) && strings.EqualFold(string(first[:len(h)]), h)
+	})
+	if !known || !field(first) {
 		return false
 	}
-	if line[0] == ' ' || line[0] == '\t' {
-		return len(bytes.TrimSpace(line)) > 0
-	}
+	folded := len(second) > 0 && (second[0] == ' ' || second[0] == '\t')
+	return field(second) || folded && (field(third) || len(third) > 0 && (third[0] == ' ' || third[0] == '\t'))
+}
+
+// field tells whether a line is the first one of a header's field.
+func field(line []byte) bool {
 	for i, c := range line {
 		switch {
 		case c == ':':

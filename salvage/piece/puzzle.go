@@ -12,15 +12,15 @@ import (
 
 // Limits bound the work for one message. Zero values stand for the defaults.
 type Limits struct {
-	HashBytes int64 // how much is hashed; default 1 GiB
-	Steps     int64 // how many joints are judged; default 20 million, some seconds
-	Pieces    int   // how many pieces a message may have; default 8
+	HashBytes int64 // how much is hashed; default 2 GiB
+	Steps     int64 // how many joints are judged; default 10 million, a second or so
+	Pieces    int   // how many pieces a message may have; default 64
 }
 
 func (l *Limits) defaults() {
-	l.HashBytes = cmp.Or(l.HashBytes, 1<<30)
-	l.Steps = cmp.Or(l.Steps, 20e6)
-	l.Pieces = cmp.Or(l.Pieces, 8)
+	l.HashBytes = cmp.Or(l.HashBytes, 2<<30)
+	l.Steps = cmp.Or(l.Steps, 10e6)
+	l.Pieces = cmp.Or(l.Pieces, 64)
 }
 
 // Stats counts what a Puzzle did.
@@ -42,21 +42,26 @@ type Puzzle struct {
 	limits Limits
 	wire   *wire
 	buf    []byte
+	known  map[int32][]int32 // what after gave for the ends of strands
 }
 
 // NewPuzzle makes one. The limits are for each message.
 func NewPuzzle(o *Owed, s *Survey, l Limits) *Puzzle {
 	l.defaults()
-	return &Puzzle{eye: eye{Survey: s, seen: map[int64]look{}}, owed: o, limits: l, wire: newWire(), buf: make([]byte, 512<<10)}
+	return &Puzzle{eye: eye{Survey: s, seen: map[int64]look{}}, owed: o, limits: l, wire: newWire(), buf: make([]byte, 512<<10), known: map[int32][]int32{}}
 }
 
 // A Task is a message to be put together.
 type Task struct {
-	// Head is where the message begins.
+	// Head is where the message begins, unless Known tells it.
 	Head int64
 	// Wants are the messages that it may be, best first: by Message-ID, by name.
 	// Where there are none, Piece tries two pieces and everything that is wanted.
 	Wants []Want
+	// Known are extents of it that are sure, by a copy of an inode in a log or by a
+	// part of a block map: those at the beginning and, behind the last gap, those at
+	// the end are used. Others may lie where they like.
+	Known []fsys.Extent
 }
 
 // errSpent ends a search.
@@ -68,13 +73,16 @@ type search struct {
 	ctx    context.Context
 	want   Want
 	front  *front
-	marks  []mark // behind each block of front, as far as needed
+	marks  []mark  // behind each block of front, as far as needed
+	last   []int64 // blocks that are known to be its last ones
 	backs  []*back
-	quick  map[int64][]*strand // ends that are taken whole, by the size of their wire form
-	path   []int32
-	wide   int
-	hashes int64 // bytes left
-	steps  int64 // left
+	quick  map[int64][]ending // ends that are taken whole, by the size of their wire form
+	path   []int32            // strands behind the front
+	trail  []mark             // behind each of them, as far as hashed
+	hashed int                // how many of trail are right
+	short  int64              // how many blocks of the path's last strand are used; 0: all
+	hashes int64              // bytes left
+	steps  int64              // left
 	match  *Match
 }
 
@@ -86,11 +94,13 @@ func (p *Puzzle) Piece(ctx context.Context, t Task) (*Match, error) {
 	if len(t.Wants) > 0 {
 		size = slices.MaxFunc(t.Wants, func(a, b Want) int { return cmp.Compare(a.Size, b.Size) }).Size
 	}
-	f, err := p.front(t.Head, size)
+	size = min(size, 2*p.v.Size()) // an LF counts as two bytes
+	first, last := knownBlocks(t.Known, t.Head, p.blockSize, size)
+	f, err := p.front(first, size)
 	if err != nil || len(f.looks) == 0 {
 		return nil, err
 	}
-	s := &search{Puzzle: p, ctx: ctx, front: f, hashes: p.limits.HashBytes, steps: p.limits.Steps}
+	s := &search{Puzzle: p, ctx: ctx, front: f, last: last, hashes: p.limits.HashBytes, steps: p.limits.Steps}
 	if len(t.Wants) == 0 {
 		err = s.anything()
 	}
@@ -115,7 +125,7 @@ func (p *Puzzle) Piece(ctx context.Context, t Task) (*Match, error) {
 		err = nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("piece together a message at %d of %s: %w", t.Head, p.v.Name(), err)
+		return nil, fmt.Errorf("piece together a message at %d of %s: %w", first[0], p.v.Name(), err)
 	}
 	if s.match != nil {
 		p.Stats.Found++
@@ -147,26 +157,8 @@ func (s *search) try(cut int, parts []part, text int64) error {
 		return nil
 	}
 	s.Stats.Hashes++
-	if err := s.prefix(cut); err != nil {
+	if err := s.hashAll(cut, parts, text); err != nil {
 		return notUnread(err)
-	}
-	blockSize := s.blockSize
-	extents := []fsys.Extent{{Off: s.front.off, Len: int64(cut) * blockSize}}
-	stored := int64(cut) * blockSize
-	for i, part := range parts {
-		size := part.blocks * blockSize
-		if i == len(parts)-1 {
-			size += text - blockSize
-		}
-		if err := s.hash(part.off, size); err != nil {
-			return notUnread(err)
-		}
-		if last := &extents[len(extents)-1]; last.Off+last.Len == part.off {
-			last.Len += size
-		} else {
-			extents = append(extents, fsys.Extent{Logical: stored, Off: part.off, Len: size})
-		}
-		stored += size
 	}
 	sum := s.wire.now()
 	want := s.want
@@ -180,8 +172,60 @@ func (s *search) try(cut int, parts []part, text int64) error {
 	case s.wire.size != want.Size || sum != want.SHA1:
 		return nil
 	}
-	s.match = &Match{Want: want, Extents: extents, Stored: stored}
+	extents := s.extents(cut, parts, text)
+	last := extents[len(extents)-1]
+	s.match = &Match{Want: want, Extents: extents, Stored: last.Logical + last.Len}
 	return nil
+}
+
+// hashAll hashes a guess. The strands of the path are its first parts: what is
+// already hashed of them is not hashed again.
+func (s *search) hashAll(cut int, parts []part, text int64) error {
+	if s.hashed == 0 {
+		if err := s.prefix(cut); err != nil {
+			return err
+		}
+	} else if err := s.wire.back(s.trail[s.hashed-1]); err != nil {
+		return err
+	}
+	for i := s.hashed; i < len(parts); i++ {
+		size := parts[i].blocks * s.blockSize
+		if i == len(parts)-1 {
+			size += text - s.blockSize
+		}
+		if err := s.hash(parts[i].off, size); err != nil {
+			return err
+		}
+		if i >= len(s.path) {
+			continue
+		}
+		if i == len(s.trail) {
+			s.trail = append(s.trail, mark{})
+		}
+		var err error
+		if s.trail[i], err = s.wire.mark(s.trail[i]); err != nil {
+			return err
+		}
+		s.hashed = i + 1
+	}
+	return nil
+}
+
+// extents says where the bytes of a guess stand.
+func (s *search) extents(cut int, parts []part, text int64) []fsys.Extent {
+	var list []fsys.Extent
+	next := int64(0)
+	for _, p := range append(partsOf(s.front.offs[:cut], s.blockSize), parts...) {
+		size := p.blocks * s.blockSize
+		if n := len(list); n > 0 && list[n-1].Off+list[n-1].Len == p.off {
+			list[n-1].Len += size
+		} else {
+			list = append(list, fsys.Extent{Logical: next, Off: p.off, Len: size})
+		}
+		next += size
+	}
+	list[len(list)-1].Len += text - s.blockSize
+	return list
 }
 
 func notUnread(err error) error {
@@ -193,16 +237,21 @@ func notUnread(err error) error {
 
 // sound tells whether no block is taken twice, and none that is explained.
 func (s *search) sound(cut int, parts []part) bool {
-	all := append([]part{{s.front.off, int64(cut)}}, parts...)
+	all := append(partsOf(s.front.offs[:cut], s.blockSize), parts...)
+	if len(s.last) > 0 {
+		parts = parts[:min(len(parts), len(s.path))] // the end is known
+	}
 	slices.SortFunc(all, func(a, b part) int { return cmp.Compare(a.off, b.off) })
 	for i, p := range all {
-		end := p.off + p.blocks*s.blockSize
-		if i+1 < len(all) && end > all[i+1].off {
+		if i+1 < len(all) && p.off+p.blocks*s.blockSize > all[i+1].off {
 			return false
 		}
-		if p.off == s.front.off {
-			continue
+	}
+	for _, p := range parts {
+		if cut < len(s.front.offs) && p == (part{s.front.offs[cut], 1}) {
+			continue // it was looked at with the front
 		}
+		end := p.off + p.blocks*s.blockSize
 		if run, ok := s.ground.Next(p.off); !ok || run.Off > p.off || run.End() < end {
 			return false
 		}
@@ -212,13 +261,13 @@ func (s *search) sound(cut int, parts []part) bool {
 
 // prefix leaves the hash as it is behind the first so many blocks of the front.
 func (s *search) prefix(blocks int) error {
-	if len(s.marks) == 0 {
+	if blocks == 0 || len(s.marks) == 0 {
 		s.wire.reset()
 	} else if err := s.wire.back(s.marks[min(blocks, len(s.marks))-1]); err != nil {
 		return err
 	}
 	for len(s.marks) < blocks {
-		if err := s.hash(s.front.off+int64(len(s.marks))*s.blockSize, s.blockSize); err != nil {
+		if err := s.hash(s.front.offs[len(s.marks)], s.blockSize); err != nil {
 			return err
 		}
 		m, err := s.wire.mark(mark{})

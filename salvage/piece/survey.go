@@ -43,9 +43,10 @@ type Survey struct {
 	ground    Ground
 	blockSize int64
 	list      []strand // by off
-	starts    []int32  // of list, by startKey, wire size, off
+	starts    []int32  // of list, by startKey and off
 	ends      []int32  // of list, those that end a file, by where and off
 	odd       int      // how many of starts have no key
+	oddPlaces []int32  // those, by off
 }
 
 // DefaultStrands is how many strands a survey keeps when nobody says otherwise:
@@ -157,26 +158,25 @@ func (s *Survey) index() {
 	s.Strands = len(s.list)
 	for i := range s.list {
 		s.starts = append(s.starts, int32(i))
+		if startKey(&s.list[i].first) == 0 {
+			s.oddPlaces = append(s.oddPlaces, int32(i))
+		}
 		if s.list[i].last.ended(s.blockSize) || s.list[i].last.closing != 0 {
 			s.ends = append(s.ends, int32(i))
 		}
 	}
 	slices.SortFunc(s.starts, func(a, b int32) int {
 		x, y := &s.list[a], &s.list[b]
-		return cmp.Or(cmp.Compare(startKey(&x.first), startKey(&y.first)),
-			cmp.Compare(x.wire(s.blockSize), y.wire(s.blockSize)), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(startKey(&x.first), startKey(&y.first)), cmp.Compare(a, b))
 	})
 	slices.SortFunc(s.ends, func(a, b int32) int {
 		return cmp.Or(cmp.Compare(s.list[a].last.text, s.list[b].last.text), cmp.Compare(a, b))
 	})
-	s.odd = sort.Search(len(s.starts), func(i int) bool { return startKey(&s.list[s.starts[i]].first) > 0 })
+	s.odd = len(s.oddPlaces)
 }
 
-// starting gives the strands with this key.
+// starting gives the strands with this key, which is not 0.
 func (s *Survey) starting(key uint32) []int32 {
-	if key == 0 {
-		return s.starts[:s.odd]
-	}
 	rest := s.starts[s.odd:]
 	at := func(key uint32) int {
 		return sort.Search(len(rest), func(i int) bool { return startKey(&s.list[rest[i]].first) >= key })
@@ -184,12 +184,11 @@ func (s *Survey) starting(key uint32) []int32 {
 	return rest[at(key):at(key+1)]
 }
 
-// long gives those of a list from starting whose wire form has this size.
-func (s *Survey) long(list []int32, size int64) []int32 {
-	at := func(size int64) int {
-		return sort.Search(len(list), func(i int) bool { return s.list[list[i]].wire(s.blockSize) >= size })
-	}
-	return list[at(size):at(size+1)]
+// near gives the strands without a key that are nearest to a place, at most so
+// many on each side.
+func (s *Survey) near(off int64, most int) []int32 {
+	i := sort.Search(len(s.oddPlaces), func(i int) bool { return s.list[s.oddPlaces[i]].off >= off })
+	return s.oddPlaces[max(0, i-most):min(len(s.oddPlaces), i+most)]
 }
 
 // ending gives the strands whose text stops there in their last block.
@@ -206,7 +205,7 @@ func keysAfter(l *look) []uint32 {
 	switch {
 	case l.is(end64) && l.lastIs != 0:
 		if first := int(l.lastIs) + cr - int(l.last); first >= 0 {
-			return []uint32{uint32(l.lastIs)<<16 | uint32(first), 0}
+			return []uint32{uint32(l.lastIs)<<16 | uint32(first)}
 		}
 	case l.is(opens64):
 		keys := make([]uint32, 0, 5)
@@ -215,9 +214,9 @@ func keysAfter(l *look) []uint32 {
 				keys = append(keys, uint32(line)<<16|uint32(first))
 			}
 		}
-		return append(keys, 0)
+		return keys
 	}
-	return []uint32{0}
+	return nil
 }
 
 // use marks strands that a message has taken, so that nothing else is built of
