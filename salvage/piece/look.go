@@ -281,9 +281,12 @@ func closing(b []byte) uint32 {
 	for rest := b[max(0, len(b)-lastLines):]; len(rest) > 0; {
 		i := bytes.LastIndexByte(rest, '\n')
 		line := bytes.TrimRight(rest[i+1:], " \t\r")
-		if len(line) > 6 && bytes.HasPrefix(line, []byte("--")) && bytes.HasSuffix(line, []byte("--")) {
+		inner, ok := bytes.CutPrefix(line, []byte("--"))
+		inner, closes := bytes.CutSuffix(inner, []byte("--"))
+		// A rule of dashes is none.
+		if ok && closes && len(bytes.Trim(inner, "-")) > 0 {
 			if i >= 0 || len(rest) == len(b) {
-				return boundaryHash(line[2 : len(line)-2])
+				return boundaryHash(inner)
 			}
 		}
 		rest = rest[:max(i, 0)]
