@@ -16,13 +16,15 @@ import (
 
 // The file systems of images.
 const (
+	Ext2 = "ext2" // no journal, lists of blocks
+	Ext3 = "ext3" // lists of blocks
 	Ext4 = "ext4"
 	XFS  = "xfs"
 )
 
 // Options says what image to make. Its zero value is a plain ext4 of 96 MiB.
 type Options struct {
-	FS   string // Ext4 or XFS
+	FS   string // Ext4, XFS, ...
 	Size int64  // bytes; at least 64 MiB
 	Seed uint64
 	// Aged writes through a mount, which needs root, and lets mail go and come, so that
@@ -77,12 +79,33 @@ type Image struct {
 // Build makes an image that goes with the test.
 func Build(t testing.TB, o Options) *Image {
 	t.Helper()
-	im, err := Make(t.TempDir(), o)
+	im, err := Make(scratch(t), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%s", im)
 	return im
+}
+
+// memory is a file system in memory, where there is one: what writes as a mail store
+// does waits for the disk more than for anything else.
+const memory = "/dev/shm"
+
+// muchRoom is how much must be free there, in bytes.
+const muchRoom = 2 << 30
+
+// scratch makes a directory that goes with the test.
+func scratch(t testing.TB) string {
+	t.Helper()
+	if room, err := free(memory); err != nil || room < muchRoom {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "salvor-disk-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // Make makes an image in a directory.
@@ -105,7 +128,7 @@ func Make(dir string, o Options) (*Image, error) {
 func Fill(t testing.TB, from string, o Options) *Image {
 	t.Helper()
 	o.defaults()
-	im := &Image{Path: filepath.Join(t.TempDir(), o.FS+".img"), Options: o}
+	im := &Image{Path: filepath.Join(scratch(t), o.FS+".img"), Options: o}
 	if err := im.fill(from); err != nil {
 		t.Fatal(fmt.Errorf("make image of %s: %w", from, err))
 	}
@@ -113,7 +136,7 @@ func Fill(t testing.TB, from string, o Options) *Image {
 }
 
 func (im *Image) fill(from string) error {
-	if im.Options.FS == Ext4 {
+	if im.Options.FS != XFS {
 		return im.format("-d", from)
 	}
 	if err := im.format(); err != nil {
@@ -142,7 +165,10 @@ func (im *Image) format(more ...string) error {
 		args := append([]string{"--unsupported", "-q", "-f", "-K", "-m", "uuid=" + id}, more...)
 		return command("mkfs.xfs", append(args, im.Path)...)
 	}
-	args := []string{"-q", "-F", "-t", "ext4", "-b", "4096", "-G", "2", "-m", "1", "-U", id, "-E", "nodiscard,hash_seed=" + id}
+	args := []string{"-q", "-F", "-t", im.Options.FS, "-b", "4096", "-m", "1", "-U", id, "-E", "nodiscard,hash_seed=" + id}
+	if im.Options.FS == Ext4 { // inode tables of two groups together, not of sixteen
+		args = append(args, "-G", "2")
+	}
 	if im.Options.Size <= 512<<20 { // several groups, as a large disk has
 		args = append(args, "-g", "4096")
 	}
@@ -168,7 +194,7 @@ func (im *Image) plain() error {
 		return err
 	}
 	im.Messages = s.messages()
-	if o.FS == Ext4 {
+	if o.FS != XFS {
 		return im.format("-d", dir)
 	}
 	file := filepath.Join(dir, "prototype")

@@ -12,7 +12,8 @@ import (
 )
 
 // kinds are the images that tests use.
-var kinds = []Options{{FS: Ext4, Seed: 1, Size: small}, {FS: XFS, Seed: 2, Size: small}, {FS: Ext4, Seed: 3, Aged: true, Size: small}, {FS: XFS, Seed: 4, Aged: true, Size: small}}
+var kinds = []Options{{FS: Ext4, Seed: 1, Size: small}, {FS: XFS, Seed: 2, Size: small}, {FS: Ext2, Seed: 5, Size: small}, {FS: Ext3, Seed: 6, Aged: true, Cycles: 1, Size: small},
+	{FS: Ext4, Seed: 3, Aged: true, Size: small}, {FS: XFS, Seed: 4, Aged: true, Size: small}}
 
 // small is enough to be wrong with.
 const small = 64 << 20

@@ -75,7 +75,7 @@ type Damaged struct {
 // Harm damages a copy of an image; the copy goes with the test.
 func (im *Image) Harm(t testing.TB, kind Kind, seed uint64) *Damaged {
 	t.Helper()
-	d, err := im.Damage(t.TempDir(), kind, seed)
+	d, err := im.Damage(scratch(t), kind, seed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,8 +107,7 @@ func (d *Damaged) make(dir string) error {
 	case Removed, RemovedClean:
 		return d.remove()
 	case Reformatted:
-		o := d.Base.Options
-		return (&Image{Path: d.Path, Options: o}).format()
+		return (&Image{Path: d.Path, Options: d.Base.Options}).format()
 	case Truncated:
 		return os.Truncate(d.Path, d.Base.Options.Size*85/100/blockSize*blockSize)
 	}

@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// ext4 reads what mke2fs makes today: extents, linear or hashed directories
-// (whose index looks like empty entries to who reads them in order). The layout
-// is that of the kernel's Documentation/filesystems/ext4.
+// ext4 reads what mke2fs makes today: extents or lists of blocks, linear or hashed
+// directories (whose index looks like empty entries to who reads them in order),
+// as ext2 and ext3 have them too. The layout is that of the kernel's Documentation/filesystems/ext4.
 type ext4 struct {
 	f                       *os.File
 	block                   int64
@@ -44,6 +44,8 @@ func newExt4(f *os.File, sb []byte) (*ext4, error) {
 
 func (e *ext4) root() uint64 { return 2 }
 
+const extentsFlag = 0x80000
+
 func (e *ext4) node(number uint64) (*node, error) {
 	le := binary.LittleEndian
 	g, i := int64(number-1)/e.inodes, int64(number-1)%e.inodes
@@ -57,9 +59,50 @@ func (e *ext4) node(number uint64) (*node, error) {
 	}
 	n.mode = le.Uint16(b)
 	n.size = int64(le.Uint32(b[4:])) | int64(le.Uint32(b[0x6c:]))<<32
-	err := e.extents(n, b[0x28:0x28+60])
+	var err error
+	if le.Uint32(b[0x20:])&extentsFlag != 0 {
+		err = e.extents(n, b[0x28:0x28+60])
+	} else if n.mode>>12 == 4 || n.mode>>12 == 8 { // devices and short links keep something else there
+		err = e.lists(n, b[0x28:0x28+60])
+	}
 	n.extents = join(n.extents)
 	return n, err
+}
+
+// lists reads the map of blocks that was there before extents: twelve, and one
+// block each that lists blocks, lists of blocks, and lists of those.
+func (e *ext4) lists(n *node, b []byte) error {
+	at := int64(0)
+	var list func(block int64, depth int) error
+	list = func(block int64, depth int) error {
+		if depth == 0 {
+			if block != 0 {
+				n.extents = append(n.extents, Extent{at, block * e.block, e.block})
+			}
+			at += e.block
+			return nil
+		}
+		if at >= n.size {
+			return nil
+		}
+		n.blocks = append(n.blocks, block*e.block)
+		b := make([]byte, e.block)
+		if _, err := e.f.ReadAt(b, block*e.block); err != nil {
+			return err
+		}
+		for ; len(b) > 0 && at < n.size; b = b[4:] {
+			if err := list(int64(binary.LittleEndian.Uint32(b)), depth-1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := range 15 {
+		if err := list(int64(binary.LittleEndian.Uint32(b[4*i:])), max(0, i-11)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *ext4) extents(n *node, b []byte) error {

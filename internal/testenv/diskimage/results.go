@@ -34,7 +34,8 @@ type finding struct {
 // Results reads a result directory of `salvor salvage`. What a finding says of its
 // bytes is held against the bytes that were kept. Findings of the given grades, or
 // of all but "partial" if none is given, count as whole, unless they are of the
-// class "damaged".
+// class "damaged"; those of the class "tombstoned", which are offered to nobody,
+// are left out.
 func Results(dir string, grades ...string) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
 		f, err := os.Open(filepath.Join(dir, "found.jsonl"))
@@ -58,6 +59,9 @@ func Results(dir string, grades ...string) iter.Seq2[Result, error] {
 				}
 				last = x.ID
 			}
+			if x.Class == "tombstoned" {
+				continue
+			}
 			if !yield(r, err) || err != nil {
 				return
 			}
@@ -66,7 +70,8 @@ func Results(dir string, grades ...string) iter.Seq2[Result, error] {
 }
 
 func (x *finding) result(dir string, grades []string) (Result, error) {
-	r := Result{Name: x.ID, SHA1: x.SHA1, Size: x.Size, User: x.User, Folder: x.Folder, Whole: x.Class != "damaged" && x.Grade != "partial"}
+	r := Result{Name: x.ID, SHA1: x.SHA1, Size: x.Size, User: x.User, Folder: x.Folder, Owed: x.Class == "matched",
+		Whole: x.Class != "damaged" && x.Grade != "partial"}
 	if len(grades) > 0 {
 		r.Whole = r.Whole && slices.Contains(grades, x.Grade)
 	}

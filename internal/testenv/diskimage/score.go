@@ -12,7 +12,9 @@ type Result struct {
 	SHA1 string // of the wire form, of the bytes that are there
 	Size int64  // of them
 	// Whole: the tool says that this is a whole message.
-	Whole        bool
+	Whole bool
+	// Owed: the tool says that it is known to be missing.
+	Owed         bool
 	User, Folder string // "": the tool does not say
 	// Lie is what it says of itself that is not so; "" for none.
 	Lie string
@@ -34,8 +36,9 @@ type Report struct {
 	Partial    int   // results that the tool calls damaged
 
 	// False are results called whole that are no message of this disk; Old those that
-	// are a message which its user had deleted. Both do harm.
-	False, Old int
+	// are a message which its user had deleted, OldOwed of which the tool even says
+	// that they are owed.
+	False, Old, OldOwed int
 	// Examples of what is false or a lie.
 	Examples []string
 	Lies     int
@@ -123,6 +126,10 @@ func (r *Report) add(x Result, k *truth) {
 		return
 	case !k.target && !k.other:
 		r.Old++
+		if x.Owed {
+			r.OldOwed++
+			r.example("%s (%d bytes) was deleted by its user", x.Name, x.Size)
+		}
 		return
 	}
 	k.claims = append(k.claims, x)
@@ -213,7 +220,8 @@ type Floors struct {
 	False, Old      int     // at most so many; -1: any number
 }
 
-// Below says in words what falls short of the floors; nothing if all is well.
+// Below says in words what falls short of the floors; nothing if all is well. No
+// report may hold lies, or owed messages that nobody is owed.
 func (r *Report) Below(f Floors) (short []string) {
 	messages, bytes := r.Recall()
 	say := func(format string, args ...any) { short = append(short, fmt.Sprintf(format, args...)) }
@@ -234,6 +242,9 @@ func (r *Report) Below(f Floors) (short []string) {
 	}
 	if f.Old >= 0 && r.Old > f.Old {
 		say("%d that their users had deleted (at most %d)", r.Old, f.Old)
+	}
+	if r.OldOwed > 0 {
+		say("%d are called owed that their users had deleted: %s", r.OldOwed, strings.Join(r.Examples, "; "))
 	}
 	if r.Lies > 0 {
 		say("%d results are not what they say: %s", r.Lies, strings.Join(r.Examples, "; "))
