@@ -29,6 +29,9 @@ func (r Incident) remove(t *Tx) error {
 	if err := t.free(r, "SELECT 0 FROM gate WHERE incident = ? LIMIT 1", id, "gate"); err != nil {
 		return err
 	}
+	if err := t.free(r, "SELECT 0 FROM finding WHERE incident = ? LIMIT 1", id, "finding"); err != nil {
+		return err
+	}
 	t.incidents.id = 0
 	return t.w.prep("DELETE FROM incident WHERE id = ?").int(id).run()
 }

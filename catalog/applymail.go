@@ -82,7 +82,7 @@ func (r Record) put(t *Tx) error {
 	if err := t.wantMailbox(r); err != nil {
 		return err
 	}
-	content, err := t.wantContent(r)
+	content, err := t.wantContent(r, r.Content)
 	if err != nil {
 		return err
 	}
@@ -121,11 +121,11 @@ func (t *Tx) wantMailbox(r Record) error {
 	return err
 }
 
-func (t *Tx) wantContent(r Record) (int64, error) {
-	return t.contents.get(r.Content, func() (int64, error) {
-		k, found, err := t.w.chunk(chunk.Ref{Kind: chunk.KindMessage, ID: r.Content})
+func (t *Tx) wantContent(r Row, content chunk.ID) (int64, error) {
+	return t.contents.get(content, func() (int64, error) {
+		k, found, err := t.w.chunk(chunk.Ref{Kind: chunk.KindMessage, ID: content})
 		if err == nil && (!found || k.refs == 0) {
-			err = rowError(r, "no content %s", r.Content)
+			err = rowError(r, "no content %s", content)
 		}
 		return k.id, err
 	})
@@ -228,6 +228,9 @@ func (r Content) remove(t *Tx) error {
 		return err
 	}
 	if err := t.free(r, "SELECT id FROM record WHERE content = ? LIMIT 1", k.id, "record"); err != nil {
+		return err
+	}
+	if err := t.free(r, "SELECT 0 FROM finding WHERE content = ? LIMIT 1", k.id, "finding"); err != nil {
 		return err
 	}
 	size, parts, err := t.w.contentParts(k.id)

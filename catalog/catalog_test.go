@@ -122,6 +122,10 @@ func sample() []Row {
 			Grade: GradeProbable, TakenAt: gone, SentAt: gone, SentStore: "imap://h", SentFolder: "INBOX", SentValidity: 7, SentNext: 8,
 			SentOrder: 1, SentSum: testID("sent"), Doubt: true},
 		Gate{Incident: "fire", User: "alice", State: GateWeb, Reason: "why", Store: "imap://h", Dangling: 2, CheckedAt: gone, Told: GateDown},
+		Finding{Incident: "fire", ID: "0123456789abcdef", Salvage: "s", Class: "damaged", Grade: "partial", Why: "why", User: "alice\xff", UserBy: "path",
+			Folder: "INBOX", UID: 3, Claim: 2, Content: m, Stored: testID("lf"), StoredSize: 300, LineEnds: "lf", Name: "1.M2", Date: night,
+			MessageID: "<x@y>", From: "f", Subject: "s", Source: "disk", How: "file", Path: "/u/\n", Inode: -1, Offset: 4096,
+			Extents: []FindingExtent{{At: 1, Off: 2, Len: 3, Unwritten: true}, {Off: 5}}, Missing: []FindingGap{{Off: 1, Len: 2}}, Places: 2},
 		Drill{At: gone, Seconds: 1.5, Users: 1, Messages: 2, Bytes: 3, Failed: 4, DataAt: night, Store: "maildir:/x", Problems: []string{"p"}},
 	}
 }

@@ -5,7 +5,7 @@ package catalog
 func (t *Tx) Clear() error {
 	return wrap(t.do(func() error {
 		for _, table := range []string{"user", "mailbox", "record", "content", "part", "chunk", "chunk_at", "frame", "pack",
-			"run", "hold", "tombstone", "ack", "lock", "incident", "claim", "gate", "drill", "counter"} {
+			"run", "hold", "tombstone", "ack", "lock", "incident", "claim", "gate", "finding", "drill", "counter"} {
 			if err := t.w.exec("DELETE FROM " + table); err != nil {
 				return err
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 // rowTypes is one of each.
-var rowTypes = []Row{User{}, Mailbox{}, Record{}, Content{}, Part{}, Pack{}, Frame{}, Run{}, Hold{}, Tombstone{}, Ack{}, Lock{}, Incident{}, Claim{}, Gate{}, Drill{}, Counter{}}
+var rowTypes = []Row{User{}, Mailbox{}, Record{}, Content{}, Part{}, Pack{}, Frame{}, Run{}, Hold{}, Tombstone{}, Ack{}, Lock{}, Incident{}, Claim{}, Gate{}, Finding{}, Drill{}, Counter{}}
 
 var nasty = []string{"", "plain", "Jörg", "\xff\xfe", "\x00", "\x00YQ==", "a\x00b", "q\"uo\\te", "line\nfeed\x7f\x1b", "<&>\u2028", "日本", "\\u0000"}
 
@@ -65,6 +65,10 @@ func randomRow(rng *rand.Rand, r Row, text func() string) Row {
 		p.Incident += "i"
 		p.User += "u"
 		p.State, p.Told = GateStates[rng.IntN(len(GateStates))], GateWeb
+	case *Finding:
+		p.Incident += "i"
+		p.ID += "i"
+		p.Class = FindingClasses[rng.IntN(len(FindingClasses))]
 	case *Drill:
 		p.Seconds = rng.Float64() * 1e6
 	case *Counter:

@@ -64,11 +64,12 @@ func (c *conn) count(mailbox int64, since uint64, n *MailboxCount) error {
 	return err
 }
 
-// Orphans lists the contents that no record has any more. It reads all contents.
+// Orphans lists the contents that no record and no finding has any more. It reads all contents.
 func (q queries) Orphans(ctx context.Context, yield func(chunk.ID) error) error {
 	return q.walk("list contents without records", func(c *conn) error {
 		return stream(ctx, c, `SELECT k.head, k.tail FROM content c CROSS JOIN chunk k ON k.id = c.id
-			WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.content = c.id) ORDER BY c.id`, noBind,
+			WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.content = c.id)
+			AND NOT EXISTS (SELECT 1 FROM finding f WHERE f.content = c.id) ORDER BY c.id`, noBind,
 			func(r row) chunk.ID { return joinID(r.int(0), r, 1) }, yield)
 	})
 }

@@ -82,6 +82,7 @@ var readers = map[string]func([]byte) (Row, error){
 	"incident":  read[Incident],
 	"claim":     read[Claim],
 	"gate":      read[Gate],
+	"finding":   read[Finding],
 	"drill":     read[Drill],
 	"counter":   read[Counter],
 }
@@ -144,6 +145,9 @@ func readTexts(v any) error {
 			&r.Name, &r.Envelope, &r.NowStore, &r.NowFolder, (*string)(&r.Grade), &r.SentStore, &r.SentFolder)
 	case *Gate:
 		list = []*string{&r.Incident, &r.User, (*string)(&r.State), &r.Reason, &r.Store, (*string)(&r.Told)}
+	case *Finding:
+		list = []*string{&r.Incident, &r.ID, &r.Salvage, &r.Class, &r.Grade, &r.Why, &r.User, &r.UserBy, &r.Folder, (*string)(&r.LineEnds), &r.Name,
+			&r.MessageID, &r.From, &r.Subject, &r.Source, &r.How, &r.Path}
 	case *Drill:
 		list = append(pointers(r.Problems), &r.Store)
 	}

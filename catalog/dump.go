@@ -163,7 +163,10 @@ func (d *dumper) ledgers() error {
 		if err := d.c.claims(d.ctx, ClaimQuery{Incident: i.Name}, dumpRow[*Claim](d)); err != nil {
 			return err
 		}
-		return d.c.gates(d.ctx, i.Name, dumpRow[*Gate](d))
+		if err := d.c.gates(d.ctx, i.Name, dumpRow[*Gate](d)); err != nil {
+			return err
+		}
+		return d.c.findings(d.ctx, FindingQuery{Incident: i.Name}, dumpRow[*Finding](d))
 	})
 }
 

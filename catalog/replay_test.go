@@ -103,6 +103,7 @@ func answers(t testing.TB, c *Catalog) string {
 		}
 		must(t, c.ClaimUsers(ctx, i.Name, func(u UserClaims) error { return say(u) }))
 		must(t, c.Gates(ctx, i.Name, func(g *Gate) error { return say(g) }))
+		must(t, c.Findings(ctx, FindingQuery{Incident: i.Name}, func(f *Finding) error { return say(f) }))
 		return nil
 	}))
 	for seq := range sequences {

@@ -7,7 +7,7 @@ import (
 )
 
 // A Row is one fact of the catalog: User, Mailbox, Record, Content, Part, Pack,
-// Frame, Run, Hold, Tombstone, Ack, Lock, Incident, Claim, Gate, Drill or Counter, as a value or
+// Frame, Run, Hold, Tombstone, Ack, Lock, Incident, Claim, Gate, Finding, Drill or Counter, as a value or
 // a pointer.
 //
 // All times are kept in UTC with nanoseconds, between the years 1678 and 2262;

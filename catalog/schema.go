@@ -12,7 +12,22 @@ const applicationID = 0x73616c76
 
 // migrations bring a catalog from schema version i to i+1. A released one is
 // never changed; a new version is a new entry.
-var migrations = []string{schema1, schema2, schema3, schema4, schema5}
+var migrations = []string{schema1, schema2, schema3, schema4, schema5, schema6}
+
+// schema6 has what was found on disks for an incident. content is the row of the
+// content, content_id its hash.
+const schema6 = `
+CREATE TABLE finding (
+	incident INTEGER NOT NULL, id TEXT NOT NULL, salvage TEXT NOT NULL, class TEXT NOT NULL, grade TEXT NOT NULL, why TEXT NOT NULL,
+	user TEXT NOT NULL, user_by TEXT NOT NULL, folder TEXT NOT NULL, uid INTEGER NOT NULL, claim INTEGER NOT NULL,
+	content INTEGER NOT NULL, content_id BLOB NOT NULL, stored BLOB NOT NULL, stored_size INTEGER NOT NULL, line_ends TEXT NOT NULL,
+	name TEXT NOT NULL, date INTEGER, message_id TEXT NOT NULL, sender TEXT NOT NULL, subject TEXT NOT NULL,
+	source TEXT NOT NULL, how TEXT NOT NULL, path TEXT NOT NULL, inode INTEGER NOT NULL, offset INTEGER NOT NULL,
+	extents BLOB NOT NULL, missing BLOB NOT NULL, places INTEGER NOT NULL,
+	PRIMARY KEY (incident, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX finding_content ON finding (content);
+`
 
 // schema5 has what acting on a ledger needs: where messages stand now, what is on
 // its way, who may come in again, and drills. claim_users counts by state; the

@@ -29,6 +29,7 @@ type world struct {
 	holds     []Hold
 	incidents []Incident
 	claims    []Claim
+	findings  []Finding
 }
 
 func newWorld(seed uint64) *world {
@@ -303,6 +304,12 @@ func (w *world) ledger(t testing.TB) {
 			}
 		}
 		w.claims = slices.DeleteFunc(w.claims, func(c Claim) bool { return c.Incident == i.Name })
+		for _, f := range w.findings {
+			if f.Incident == i.Name {
+				must(t, w.tx.Delete(f))
+			}
+		}
+		w.findings = slices.DeleteFunc(w.findings, func(f Finding) bool { return f.Incident == i.Name })
 		w.incidents = slices.Delete(w.incidents, at, at+1)
 		must(t, w.tx.Delete(i))
 	case n == 1:
@@ -311,6 +318,12 @@ func (w *world) ledger(t testing.TB) {
 		w.put(t, i)
 	case n == 2:
 		w.put(t, Gate{Incident: i.Name, User: fmt.Sprint("user-", 1+w.rng.IntN(2)), State: GateWeb, CheckedAt: w.now}, Drill{At: w.now, Seconds: 2})
+	case n < 5 && len(w.contents) > 0: // a new one, or another look at an old one
+		c, _ := pick(w, w.contents)
+		f := Finding{Incident: i.Name, ID: fmt.Sprint("finding-", w.rng.IntN(5)), Salvage: "s", Class: FindingClasses[w.rng.IntN(3)], Content: c.ID, StoredSize: 5,
+			User: fmt.Sprint("user-", w.rng.IntN(9)), Missing: []FindingGap{{Off: 1, Len: int64(w.n) + 1}}}
+		w.findings = append(slices.DeleteFunc(w.findings, func(old Finding) bool { return old.Incident == f.Incident && old.ID == f.ID }), f)
+		w.put(t, f)
 	case n < 6 && len(w.claims) > 0:
 		c, k := pick(w, w.claims)
 		c.State, _ = pick(w, ClaimStates)
