@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -253,4 +254,53 @@ func (q queries) HasFindings(content chunk.ID) (has bool, err error) {
 		return err
 	})
 	return has, err
+}
+
+// SameRow tells whether two rows say the same.
+func SameRow(a, b Row) bool {
+	x, errA := a.normal()
+	y, errB := b.normal()
+	return errA == nil && errB == nil && bytes.Equal(x.appendRow(nil), y.appendRow(nil))
+}
+
+// DropContent deletes a content that no record and no finding has any more; one that
+// is held stays.
+func (t *Tx) DropContent(content chunk.ID) error {
+	for _, held := range []func(chunk.ID) (bool, error){t.HasRecords, t.HasFindings} {
+		if has, err := held(content); has || err != nil {
+			return err
+		}
+	}
+	return t.Delete(Content{ID: content})
+}
+
+// dropBatch is how many findings are in memory at a time.
+const dropBatch = 1024
+
+// DropFindings deletes the findings that w chooses, and the contents that nothing
+// else has.
+func (t *Tx) DropFindings(ctx context.Context, w FindingQuery) error {
+	for {
+		var batch []Finding
+		err := t.Findings(ctx, w, func(f *Finding) error {
+			if batch = append(batch, Finding{Incident: f.Incident, ID: f.ID, Content: f.Content}); len(batch) == dropBatch {
+				return ErrStop
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, f := range batch {
+			if err := t.Delete(f); err != nil {
+				return err
+			}
+			if err := t.DropContent(f.Content); err != nil {
+				return err
+			}
+		}
+		if len(batch) < dropBatch {
+			return nil
+		}
+	}
 }

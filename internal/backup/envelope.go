@@ -15,6 +15,10 @@ import (
 	"salvor/catalog"
 )
 
+// Envelope is what a backup does to find a content by its header, for others who
+// store some.
+func Envelope(c *catalog.Content, header []byte) { envelope(c, header) }
+
 // envelope fills in what operators search by, decoded (RFC 2047) from the
 // message's top header. Broken headers give what can be read of them.
 func envelope(c *catalog.Content, header []byte) {

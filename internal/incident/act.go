@@ -177,6 +177,15 @@ func (l *Ledger) Put(ctx context.Context, claims ...catalog.Claim) error {
 // Change makes one commit of what fn puts. fn may be called again when the
 // commit has to be made anew.
 func (l *Ledger) Change(ctx context.Context, fn func(*Edit) error) error {
+	return l.change(ctx, vault.CommitDecision, fn)
+}
+
+// Store is Change for what brings contents into the vault (Edit.Keep).
+func (l *Ledger) Store(ctx context.Context, fn func(*Edit) error) error {
+	return l.change(ctx, vault.CommitBackup, fn)
+}
+
+func (l *Ledger) change(ctx context.Context, kind vault.CommitKind, fn func(*Edit) error) error {
 	if l.o.DryRun {
 		return errors.New("a dry run does not change a ledger")
 	}
@@ -187,11 +196,11 @@ func (l *Ledger) Change(ctx context.Context, fn func(*Edit) error) error {
 	}
 	defer func() { <-l.turn }()
 	err := l.h.Exclusive(ctx, history.Brief+"incident "+l.o.Name, func(ctx context.Context) error {
-		change, err := l.h.Begin(ctx, vault.CommitDecision)
+		change, err := l.h.Begin(ctx, kind)
 		if err != nil {
 			return err
 		}
-		e := &Edit{tx: change.Tx, now: l.o.Now()}
+		e := &Edit{tx: change.Tx, now: l.o.Now(), ctx: ctx, change: change}
 		if err := e.all(l.o.Name, fn); err != nil {
 			return errors.Join(err, change.Abandon())
 		}
@@ -209,6 +218,10 @@ type Edit struct {
 	tx       *catalog.Tx
 	now      time.Time
 	incident catalog.Incident
+
+	ctx    context.Context // of this change
+	change *history.Change
+	store  *history.Store // made when it is needed
 }
 
 // all makes a change, with the number of claims kept right.

@@ -40,8 +40,8 @@ type CloseOptions struct {
 // It gives ErrOwing while messages are owed, unless they are given up; ErrInDoubt
 // when nobody can tell of some of these whether they arrived; ErrHeld while
 // messages wait in the vault, and ErrDangling while a server lists messages without
-// content, unless these are left there. Closing a closed one
-// changes nothing.
+// content, unless these are left there. What was found for it and kept in the vault
+// ends with it. Closing a closed one changes nothing.
 func Close(ctx context.Context, h *history.History, o CloseOptions) (*Totals, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -93,6 +93,10 @@ func closeIn(ctx context.Context, tx *catalog.Tx, o CloseOptions) (t *Totals, ch
 		}
 	}
 	if err := giveUpOwed(ctx, tx, o); err != nil {
+		return nil, false, err
+	}
+	// What nobody has claimed by now is nobody's: it must not be kept for ever.
+	if err := tx.DropFindings(ctx, catalog.FindingQuery{Incident: o.Name}); err != nil {
 		return nil, false, err
 	}
 	t.Lost, t.Owed = t.Lost+t.Owed, 0

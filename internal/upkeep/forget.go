@@ -191,11 +191,7 @@ func dropRecord(tx *catalog.Tx, rec catalog.Record) error {
 	if err := tx.Delete(rec); err != nil {
 		return err
 	}
-	used, err := tx.HasRecords(rec.Content)
-	if err != nil || used {
-		return err
-	}
-	return tx.Delete(catalog.Content{ID: rec.Content})
+	return tx.DropContent(rec.Content)
 }
 
 func forgetFacts(ctx context.Context, tx *catalog.Tx, user string) error {
@@ -220,6 +216,9 @@ func forgetFacts(ctx context.Context, tx *catalog.Tx, user string) error {
 		return err
 	}
 	if err := forgetClaims(ctx, tx, user); err != nil {
+		return err
+	}
+	if err := forgetFindings(ctx, tx, user); err != nil {
 		return err
 	}
 	return forgetNames(ctx, tx, user)

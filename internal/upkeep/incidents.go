@@ -97,6 +97,20 @@ func forgetClaims(ctx context.Context, tx *catalog.Tx, user string) error {
 	return err
 }
 
+// forgetFindings removes what was found of a user on disks and is kept for open
+// incidents, as far as anybody knows whose it is.
+func forgetFindings(ctx context.Context, tx *catalog.Tx, user string) error {
+	var open []string
+	err := tx.Incidents(ctx, func(i *catalog.Incident) error {
+		open = append(open, i.Name)
+		return nil
+	})
+	for n := 0; err == nil && n < len(open); n++ {
+		err = tx.DropFindings(ctx, catalog.FindingQuery{Incident: open[n], User: user})
+	}
+	return err
+}
+
 func forgetClaimsIn(ctx context.Context, tx *catalog.Tx, i catalog.Incident, user string) error {
 	claims, problems := i.Claims, len(i.Problems)
 	for {

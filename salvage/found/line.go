@@ -49,10 +49,21 @@ func NewID(stored string, taken func(id string) bool) string {
 	return id
 }
 
-// appendLine writes a finding as a line of found.jsonl. Too many extents are cut
-// short; too many gaps become one from there on, so that nothing unknown is passed
-// off as known.
+// appendLine writes a finding as a line of found.jsonl.
 func appendLine(b *bytes.Buffer, f *Finding) error {
+	out, err := f.Bounded()
+	if err != nil {
+		return err
+	}
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	return e.Encode(out)
+}
+
+// Bounded gives the finding as it is written down: too many extents are cut short,
+// and too many gaps become one from there on, so that nothing unknown is passed off
+// as known. The error says what is wrong with it.
+func (f *Finding) Bounded() (*Finding, error) {
 	out := *f
 	for _, s := range []*string{&out.Why, &out.User, &out.Folder, &out.Name, &out.MessageID, &out.From, &out.Subject, &out.Source, &out.Path} {
 		*s = cutText(*s)
@@ -68,11 +79,9 @@ func appendLine(b *bytes.Buffer, f *Finding) error {
 		out.Missing = append(slices.Clone(out.Missing[:maxMissing-1]), volume.Range{Off: rest[0].Off, Len: rest[len(rest)-1].End() - rest[0].Off})
 	}
 	if err := out.check(); err != nil {
-		return fmt.Errorf("finding %q: %w", f.ID, err)
+		return nil, fmt.Errorf("finding %q: %w", f.ID, err)
 	}
-	e := json.NewEncoder(b)
-	e.SetEscapeHTML(false)
-	return e.Encode(&out)
+	return &out, nil
 }
 
 // cutText bounds a text, and makes it one that JSON can hold.
