@@ -98,7 +98,7 @@ func (p *permuter) word(word string) error {
 		p.inv.help = true
 		return nil
 	}
-	if len(commands) == 0 {
+	if len(commands) == 0 || len(p.rest) > 0 {
 		p.rest = append(p.rest, word)
 		return nil
 	}
@@ -107,6 +107,10 @@ func (p *permuter) word(word string) error {
 			p.inv.path = append(p.inv.path, c)
 			return nil
 		}
+	}
+	if n := len(p.inv.path); n > 0 && p.inv.path[n-1].ArgsUsage != "" {
+		p.rest = append(p.rest, word) // it takes arguments as well
+		return nil
 	}
 	return p.unknownCommand(word, commands)
 }

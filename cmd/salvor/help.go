@@ -102,7 +102,9 @@ func synopsis(name string, c *cli.Command) string {
 		for _, sub := range c.Subcommands {
 			names = append(names, sub.Name)
 		}
-		return s + " " + strings.Join(names, "|")
+		if c.ArgsUsage == "" {
+			return s + " " + strings.Join(names, "|")
+		}
 	}
 	if c.ArgsUsage != "" {
 		s += " " + c.ArgsUsage

@@ -163,6 +163,9 @@ func (w *Writer) room(n int64) error {
 	return nil
 }
 
+// Sync implements Keeper.
+func (w *Writer) Sync(context.Context) error { return w.explain(w.flush()) }
+
 // flush makes what waits durable, gives it its names, and makes these durable.
 func (w *Writer) flush() error {
 	if len(w.waiting) == 0 {

@@ -80,6 +80,13 @@ type System interface {
 	Entries(ctx context.Context, t Trace, yield func(Entry) error) error
 }
 
+// A Learner is a System that finds out more about itself from what a sweep has
+// found: where its superblock is gone, or is a newer file system's. Learn is called
+// with every Inode's trace, then Known once more, and only then File and Entries.
+type Learner interface {
+	Learn(ctx context.Context, t Trace) error
+}
+
 // Type is a file's type.
 type Type string
 

@@ -131,6 +131,9 @@ func (k *Keeper) has(f *found.Finding) (bool, error) {
 	return true, nil
 }
 
+// Sync implements found.Keeper.
+func (k *Keeper) Sync(ctx context.Context) error { return k.flush(ctx) }
+
 // flush makes one commit of what waits.
 func (k *Keeper) flush(ctx context.Context) error {
 	if len(k.waiting) == 0 {

@@ -1,0 +1,226 @@
+package salvage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"salvor/salvage/carve"
+	"salvor/salvage/found"
+	"salvor/salvage/fsys"
+	"salvor/salvage/piece"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// What became of a head.
+const (
+	headLeft    = 0 // not looked at yet
+	headDone    = 1
+	headPending = 2 // it is one, and what follows it is not the whole of it
+)
+
+// survey marks what is explained by now: the blocks of files that are surely
+// there, and of everything that was proved.
+func (s *scan) explainFiles(ctx context.Context) error {
+	for after := int64(0); ; {
+		var batch []fsys.File
+		err := s.notes.ask("SELECT id, fact FROM file WHERE volume = ? AND done = ? AND id > ? ORDER BY id LIMIT ?",
+			[]any{s.note.id, fileExplained, after, fileBatch}, func(st *sqlite.Stmt) error {
+				after = st.ColumnInt64(0)
+				var f fsys.File
+				if err := json.Unmarshal(column(st, 1), &f); err != nil {
+					return err
+				}
+				batch = append(batch, f)
+				return nil
+			})
+		if err != nil {
+			return err
+		}
+		for i := range batch {
+			size := batch[i].Size
+			if size < 0 {
+				size = LongestMessage
+			}
+			if err := s.explain(fsys.Pieces(batch[i].Extents, size)); err != nil {
+				return err
+			}
+		}
+		if len(batch) == 0 {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return s.explainFindings(ctx)
+}
+
+func (s *scan) explainFindings(ctx context.Context) error {
+	for after := ""; ; {
+		var batch []found.Finding
+		err := s.notes.ask("SELECT fact FROM finding WHERE source = ? AND id > ? ORDER BY id LIMIT ?", []any{s.v.Name(), after, fileBatch},
+			func(st *sqlite.Stmt) error {
+				var f found.Finding
+				if err := json.Unmarshal(column(st, 0), &f); err != nil {
+					return err
+				}
+				batch = append(batch, f)
+				return nil
+			})
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		after = batch[len(batch)-1].ID
+		for _, f := range batch {
+			if f.Grade == found.Verified || f.Grade == found.Consistent {
+				if err := s.explain(f.Extents); err != nil {
+					return err
+				}
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *scan) explain(extents []fsys.Extent) error {
+	for _, e := range extents {
+		if err := s.ground.explain(e.Off, e.Len); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A carved is what follows a head.
+type carved struct {
+	off   int64
+	proof *piece.Match // what a hash has proved
+	piece carve.Piece
+}
+
+const carveBatch = 64
+
+// carve looks at every head that no file explains.
+func (s *scan) carve(ctx context.Context) error {
+	if err := s.explainFiles(ctx); err != nil {
+		return err
+	}
+	if err := s.openOwed(ctx); err != nil {
+		return err
+	}
+	left, err := s.notes.number("SELECT count(*) FROM head WHERE volume = ? AND done = 0", s.note.id)
+	if err != nil {
+		return err
+	}
+	s.o.Progress.Total(left, 0)
+	for after := int64(-1); ; {
+		heads, err := s.nextHeads(headLeft, after, carveBatch)
+		if err != nil || len(heads) == 0 {
+			return errors.Join(err, s.notes.commit())
+		}
+		after = heads[len(heads)-1]
+		if err := s.carveBatch(ctx, heads); err != nil {
+			return err
+		}
+		s.o.Progress.Add(int64(len(heads)), 0)
+	}
+}
+
+// nextHeads gives the next heads in a state.
+func (s *scan) nextHeads(state int, after int64, most int) (out []int64, err error) {
+	err = s.notes.ask("SELECT off FROM head WHERE volume = ? AND done = ? AND off > ? ORDER BY off LIMIT ?",
+		[]any{s.note.id, state, after, most}, func(st *sqlite.Stmt) error {
+			out = append(out, st.ColumnInt64(0))
+			return nil
+		})
+	return out, err
+}
+
+// carveBatch follows some heads side by side, and then takes what was found in
+// their order: a head that lies in what an earlier one has explained is none.
+func (s *scan) carveBatch(ctx context.Context, heads []int64) error {
+	results := make([]*carved, len(heads))
+	at := make([]int, len(heads))
+	for i := range at {
+		at[i] = i
+	}
+	err := together(ctx, at, func(ctx context.Context, i int) (err error) {
+		results[i], err = s.follow(ctx, heads[i])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, c := range results {
+		state := headDone
+		if c != nil {
+			if state, err = s.takeCarved(ctx, c); err != nil {
+				return err
+			}
+		}
+		if err := s.notes.put("UPDATE head SET done = ? WHERE volume = ? AND off = ?", state, s.note.id, heads[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow reads on from a head; nil: something explains it by now.
+func (s *scan) follow(ctx context.Context, off int64) (*carved, error) {
+	if is, err := s.ground.explained(off); is || err != nil {
+		return nil, err
+	}
+	c := &carved{off: off}
+	if s.owed != nil {
+		run, err := s.owed.Run(ctx, s.v, off, s.block(), 0)
+		if err != nil {
+			return nil, err
+		}
+		if len(run.Matches) > 0 {
+			c.proof = &run.Matches[0]
+			return c, nil
+		}
+	}
+	var err error
+	c.piece, err = carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()})
+	return c, err
+}
+
+// takeCarved judges what was carved. One that is not whole waits: its other pieces
+// may be found.
+func (s *scan) takeCarved(ctx context.Context, c *carved) (state int, err error) {
+	if is, err := s.ground.explained(c.off); is || err != nil {
+		return headDone, err
+	}
+	if c.proof != nil {
+		return headDone, s.takeProof(ctx, c.proof, "carved")
+	}
+	switch c.piece.Verdict {
+	case carve.NotMail:
+		return headDone, nil
+	case carve.Partial, carve.Broken:
+		return headPending, nil
+	}
+	s.source.Carved++
+	o := s.runObject([]fsys.Extent{{Off: c.off, Len: c.piece.Len}}, c.piece.Len, "carved")
+	if _, err := s.takeObject(ctx, o); err != nil {
+		return 0, err
+	}
+	if c.piece.Verdict == carve.Whole {
+		err = s.explain(o.extents)
+	}
+	return headDone, err
+}
+
+func (s *scan) takeProof(ctx context.Context, m *piece.Match, how string) error {
+	s.source.Carved++
+	o := s.runObject(m.Extents, m.Stored, how)
+	if _, err := s.takeObject(ctx, o); err != nil {
+		return err
+	}
+	return s.explain(o.extents)
+}

@@ -1,0 +1,275 @@
+package salvage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"path"
+	"strings"
+
+	"salvor/salvage/carve"
+	"salvor/salvage/fsys"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// What became of a file that was noted.
+const (
+	fileLeft      = 0 // not looked at yet
+	fileSeen      = 1 // looked at; its blocks may be something else's as well
+	fileExplained = 2 // its blocks are surely its own
+	fileLater     = 3 // it is judged once more, when more directories are known
+)
+
+// files reads every file that any record describes, and judges those that are mail.
+func (s *scan) files(ctx context.Context) error {
+	for _, kind := range []fsys.Kind{fsys.Inode, fsys.Map} {
+		if err := s.notes.eachTrace(ctx, s.note.id, kind, func(t fsys.Trace) error { return s.noteFile(ctx, t) }); err != nil {
+			return err
+		}
+	}
+	if err := s.notes.commit(); err != nil {
+		return err
+	}
+	left, err := s.notes.number("SELECT count(*) FROM file WHERE volume = ? AND done = 0", s.note.id)
+	if err != nil {
+		return err
+	}
+	s.o.Progress.Total(left, 0)
+	if err := s.crew(ctx, s.nextFiles, func(ctx context.Context, j job) error { return s.readFile(ctx, j, true) }); err != nil {
+		return err
+	}
+	if err := s.notes.put("UPDATE file SET done = ? WHERE volume = ? AND done = ?", fileLeft, s.note.id, fileLater); err != nil {
+		return err
+	}
+	return s.crew(ctx, s.nextFiles, func(ctx context.Context, j job) error { return s.readFile(ctx, j, false) })
+}
+
+// noteFile notes the file that a trace describes. The same places and size said by
+// several records are one file.
+func (s *scan) noteFile(ctx context.Context, t fsys.Trace) error {
+	f, err := s.system.File(ctx, t)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		s.nonsense++
+		return nil
+	}
+	if f.Type != fsys.Regular || len(f.Extents) == 0 && len(f.Inline) == 0 || f.Size > LongestMessage {
+		return nil
+	}
+	f.Trace.Raw = nil
+	first := t.Off
+	if len(f.Extents) > 0 {
+		first = f.Extents[0].Off
+	}
+	r := rank(f)
+	return s.notes.put("INSERT INTO file (volume, digest, rank, class, first, inode, generation, fact) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "+
+		"rank = excluded.rank, class = excluded.class, inode = excluded.inode, generation = excluded.generation, fact = excluded.fact WHERE excluded.rank < file.rank",
+		s.note.id, digest(f), r, min(r, 1), first, int64(f.Inode), int64(f.Generation), encode(f))
+}
+
+// rank orders records by how much they are to be believed: 0 is best. Copies in a
+// log come in the order of their age, the newest first.
+func rank(f *fsys.File) int64 {
+	switch {
+	case f.Trace.Kind == fsys.Map:
+		return 5 << rankShift
+	case f.Trace.Origin == fsys.Table && !f.Deleted:
+		return 0
+	case f.Trace.Origin == fsys.Table:
+		return 1 << rankShift
+	case f.Trace.Origin == fsys.Log:
+		return 3<<rankShift - int64(min(f.Trace.Seq, 1<<rankShift))
+	default:
+		return 4 << rankShift
+	}
+}
+
+const rankShift = 40
+
+func digest(f *fsys.File) []byte {
+	h := sha256.New()
+	word := func(v int64) { h.Write(binary.LittleEndian.AppendUint64(nil, uint64(v))) }
+	word(f.Size)
+	for _, e := range f.Extents {
+		word(e.Logical)
+		word(e.Off)
+		word(e.Len)
+		word(flag(e.Unwritten))
+	}
+	h.Write(f.Inline)
+	return h.Sum(nil)[:16]
+}
+
+// A job is a file to be read.
+type job struct {
+	id   int64
+	file fsys.File
+	// current: no better record of the same inode names other places.
+	current bool
+}
+
+// A cursor is how far a walk over files is. Files of class 0 are live.
+type cursor struct{ class, first, id int64 }
+
+const fileBatch = 1000
+
+// nextFiles gives the next files to be read: live ones first, and then in the
+// order of the volume, so that a disk's arm moves little.
+func (s *scan) nextFiles(after *cursor) (jobs []job, err error) {
+	err = s.notes.ask("SELECT id, class, first, fact, inode <> 0 AND EXISTS (SELECT 1 FROM file better WHERE better.volume = file.volume "+
+		"AND better.inode = file.inode AND better.generation = file.generation AND better.rank < file.rank) "+
+		"FROM file WHERE volume = ? AND done = 0 AND (class, first, id) > (?, ?, ?) ORDER BY class, first, id LIMIT ?",
+		[]any{s.note.id, after.class, after.first, after.id, fileBatch}, func(st *sqlite.Stmt) error {
+			j := job{id: st.ColumnInt64(0), current: st.ColumnInt64(4) == 0}
+			*after = cursor{st.ColumnInt64(1), st.ColumnInt64(2), j.id}
+			if err := json.Unmarshal(column(st, 3), &j.file); err != nil {
+				return err
+			}
+			jobs = append(jobs, j)
+			return nil
+		})
+	return jobs, err
+}
+
+// readFile reads one file and judges it.
+func (s *scan) readFile(ctx context.Context, j job, mayWait bool) error {
+	state, err := s.takeFile(ctx, &j, mayWait)
+	if errors.Is(err, errLater) {
+		state, err = fileLater, nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.notes.put("UPDATE file SET done = ? WHERE id = ?", state, j.id)
+}
+
+func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, err error) {
+	f := &j.file
+	if f.Size < 0 {
+		if skip, err := s.measure(ctx, j); skip || err != nil {
+			return fileSeen, err
+		}
+	}
+	o, err := s.fileObject(f, howOf(f), j.current)
+	if errors.Is(err, fsys.ErrUnlikely) {
+		return fileSeen, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	o.mayWait = mayWait
+	is, err := s.mayBeMail(o)
+	if err != nil {
+		return 0, err
+	}
+	sure := o.live
+	if is {
+		proved, err := s.takeObject(ctx, o)
+		if err != nil {
+			return 0, err
+		}
+		sure = sure || proved
+	}
+	if sure {
+		return fileExplained, nil
+	}
+	return fileSeen, nil
+}
+
+// mayBeMail tells whether an object begins as mail does, or stands where mail
+// stands: then what is not there of it is a loss.
+func (s *scan) mayBeMail(o *object) (bool, error) {
+	r, _, err := o.open()
+	if err != nil {
+		return false, err
+	}
+	head := make([]byte, min(o.size, headBytes))
+	n, err := readFull(r, head)
+	if err != nil {
+		return false, err
+	}
+	if len(o.paths) > 0 && isIndex(o.paths[0]) {
+		return false, nil // it begins with a copy of a header, maybe
+	}
+	_, ok := carve.Head(head[:n])
+	return ok || singular(o.paths), nil
+}
+
+// isIndex tells whether a path is that of a mail server's own file.
+func isIndex(p string) bool {
+	name := path.Base(p)
+	for _, prefix := range []string{"cyrus.", "dovecot.", "dovecot-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// howOf says how a file was found.
+func howOf(f *fsys.File) string {
+	switch {
+	case f.Trace.Kind == fsys.Map:
+		return "block map"
+	case f.Trace.Origin == fsys.Log:
+		return "log"
+	case f.Deleted:
+		return "deleted file"
+	}
+	return "file"
+}
+
+// measure finds out how long a file is whose record does not say so: by what is
+// owed, else by the zeros behind its end. skip: another record of the same file
+// says it.
+func (s *scan) measure(ctx context.Context, j *job) (skip bool, err error) {
+	f := &j.file
+	if len(f.Extents) == 0 || f.Extents[0].Logical != 0 {
+		return true, nil
+	}
+	known, err := s.notes.number("SELECT EXISTS (SELECT 1 FROM file WHERE volume = ? AND class = 0 AND first = ? AND id <> ?)", s.note.id, f.Extents[0].Off, j.id)
+	if known != 0 || err != nil {
+		return true, err
+	}
+	if err := s.openOwed(ctx); err != nil {
+		return false, err
+	}
+	if s.owed != nil {
+		run, err := s.owed.Extents(ctx, s.v, s.block(), f.Extents)
+		if err != nil {
+			return false, err
+		}
+		if len(run.Matches) > 0 {
+			return true, s.takeProof(ctx, &run.Matches[0], howOf(f))
+		}
+	}
+	return s.trim(f)
+}
+
+// trim cuts a file down to where its last zeros begin.
+func (s *scan) trim(f *fsys.File) (skip bool, err error) {
+	last := f.Extents[len(f.Extents)-1]
+	for last.Len > 0 {
+		n := min(last.Len, 64<<10)
+		b := make([]byte, n)
+		if _, err := s.v.ReadAt(b, last.Off+last.Len-n); err != nil {
+			return false, err
+		}
+		if kept := int64(len(bytes.TrimRight(b, "\x00"))); kept > 0 {
+			f.Size = last.Logical + last.Len - n + kept
+			f.Lost++ // its size is a guess
+			return false, nil
+		}
+		last.Len -= n
+	}
+	return true, nil
+}
+
+// headBytes is how much of a file is looked at to tell whether it may be mail.
+const headBytes = 4096

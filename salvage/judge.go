@@ -1,0 +1,402 @@
+package salvage
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"time"
+
+	"salvor/catalog"
+	"salvor/chunk"
+	"salvor/salvage/found"
+	"salvor/salvage/fsys"
+	"salvor/salvage/volume"
+)
+
+// A message is mail that was found, with everything that was learnt from reading
+// it once.
+type message struct {
+	source  string
+	how     string
+	paths   []string // that lead to it, the likeliest first
+	inode   uint64
+	offset  int64
+	extents []fsys.Extent
+	date    time.Time
+	name    string // what its store called its file, where a container tells
+
+	id      chunk.ID // of the wire form
+	sha1    chunk.SHA1
+	wire    int64
+	stored  chunk.ID // SHA-256 of the bytes as they were found
+	size    int64
+	missing []volume.Range
+	facts   facts
+	shape   shape
+	why     string // of a shape that is not whole
+	zeros   bool   // there are sectors of zeros in it
+
+	// sized: the file system says how long it is. current: it is no older version
+	// of a file that there is a newer record of.
+	sized, current bool
+	// guess, in a piece of a whole file: how its bytes came together is a guess
+	// that only a hash can prove.
+	guess bool
+	// live: a record that a checksum vouches for says that the file is there. holder:
+	// it was taken out of a file that holds several, or is compressed. rest: only its
+	// beginning was found.
+	live, holder, rest bool
+
+	claims []int64 // the owed messages that it is
+	// mayWait: it will be judged once more, when more directories are known.
+	mayWait bool
+}
+
+// facts are what the header tells.
+type facts struct {
+	messageID, from, subject string
+	sender                   string   // the address in From
+	draft                    bool     // no trace of transport
+	recipients               []string // likeliest owner first
+}
+
+// A shape is what the structure tells.
+type shape int
+
+const (
+	whole  shape = iota // it closes as it should
+	likely              // nothing speaks against it, and nothing can vouch for it
+	broken              // parts are missing, or foreign
+)
+
+// judge says what a message is. keep tells whether its bytes are wanted.
+func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep bool, err error) {
+	f = found.Finding{
+		Size: m.size, WireSize: m.wire, SHA256Stored: m.stored.String(), SHA256: m.id.String(), SHA1: hex.EncodeToString(m.sha1[:]),
+		Date: m.date, MessageID: m.facts.messageID, From: m.facts.from, Subject: m.facts.subject,
+		Source: m.source, How: m.how, Inode: m.inode, Offset: m.offset, Extents: m.extents, Missing: m.missing, Places: 1,
+	}
+	f.ID = f.SHA256Stored[:idDigits]
+	if len(m.paths) > 0 {
+		f.Path = m.paths[0]
+	}
+	places := m.places()
+	later, err := e.settle(m.source, places)
+	if err != nil {
+		return f, false, err
+	}
+	f.Name = m.baseName(places)
+	m.whose(&f, places)
+	e.byHeader(m, &f)
+	for _, step := range []func(context.Context, *message, []place, *found.Finding) (bool, error){
+		e.owedByHash, e.heldByVault, e.deletedByUser, e.owedByName, e.owedByPlace, e.owedByMessageID,
+	} {
+		done, err := step(ctx, m, places, &f)
+		if err != nil {
+			return f, false, err
+		}
+		if done && f.Class == found.Damaged && m.mayWait && later {
+			return f, false, errLater
+		}
+		if done {
+			return f, f.Class == found.Matched || f.Class == found.Damaged, nil
+		}
+	}
+	if m.mayWait && later && e.o.Incident != "" {
+		return f, false, errLater
+	}
+	m.unclaimed(&f)
+	return f, m.worthKeeping(), nil
+}
+
+const idDigits = 16
+
+// places reads all paths.
+func (m *message) places() (out []place) {
+	for _, p := range m.paths {
+		if at := readPath(p); at.user != "" || at.name != "" || at.uid != 0 {
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+func (m *message) baseName(places []place) string {
+	if m.name != "" {
+		return m.name
+	}
+	for _, p := range places {
+		if p.name != "" {
+			return p.name
+		}
+	}
+	if len(m.paths) > 0 {
+		return path.Base(m.paths[0])
+	}
+	return ""
+}
+
+// whose fills in the owner that a path or, failing that, the header tells.
+func (m *message) whose(f *found.Finding, places []place) {
+	for _, p := range places {
+		if p.user != "" {
+			f.User, f.Folder, f.UID, f.UserBy = p.user, p.folder, p.uid, p.by
+			return
+		}
+	}
+}
+
+// byHeader fills in the owner that the header names, of those that are known.
+func (e *engine) byHeader(m *message, f *found.Finding) {
+	if f.User != "" {
+		return
+	}
+	people := m.facts.recipients
+	if m.facts.draft { // nobody delivered it: it is its sender's copy
+		people = append([]string{m.facts.sender}, people...)
+	}
+	for _, address := range people {
+		if user := e.ofUser(address); user != "" {
+			f.User, f.UserBy = user, "header"
+			return
+		}
+	}
+}
+
+// owedByHash: size and SHA-1 are those of an owed message. Nothing else proves as
+// much, so it is asked first, and outweighs whatever a deletion or a path says.
+func (e *engine) owedByHash(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	if len(m.missing) > 0 {
+		return false, nil
+	}
+	wants, err := e.notes.bySum(m.sha1)
+	if err != nil {
+		return false, err
+	}
+	wants = slices.DeleteFunc(wants, func(w want) bool { return w.size != m.wire && w.size != m.size })
+	if len(wants) == 0 {
+		return false, nil
+	}
+	m.claim(f, wants, places, found.Verified, "its size and SHA-1 are those that the index promises")
+	for _, w := range wants {
+		if err := e.learn(m.source, places, w.user, w.folder, w.uid); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// claim makes a finding a match. Of several owed messages the one that stood where
+// this one was found is named.
+func (m *message) claim(f *found.Finding, wants []want, places []place, g found.Grade, why string) {
+	w := wants[0]
+	for _, other := range wants {
+		if slices.ContainsFunc(places, func(p place) bool { return p.user == other.user && p.folder == other.folder && p.uid == other.uid }) {
+			w = other
+			break
+		}
+	}
+	f.Class, f.Grade, f.Why, f.Claim = found.Matched, g, why, w.id
+	for _, w := range wants {
+		m.claims = append(m.claims, w.id)
+	}
+	f.User, f.Folder, f.UID, f.UserBy = w.user, w.folder, w.uid, "ledger"
+	if w.name != "" {
+		f.Name = w.name
+	}
+	if len(wants) > 1 {
+		f.Why = fmt.Sprintf("%s; %d owed messages are this one", f.Why, len(wants))
+	}
+}
+
+// heldByVault: the vault has these bytes, or the ledger knows the message to be
+// where it belongs.
+func (e *engine) heldByVault(ctx context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	if e.o.Catalog == nil || len(m.missing) > 0 {
+		return false, nil
+	}
+	if e.o.Incident != "" {
+		state := catalog.ClaimState("")
+		err := e.o.Catalog.Claims(ctx, catalog.ClaimQuery{Incident: e.o.Incident, SHA1: m.sha1}, func(c *catalog.Claim) error {
+			if c.Size == m.wire || c.Size == m.size {
+				if err := e.learn(m.source, places, c.User, c.Folder, c.UID); err != nil {
+					return err
+				}
+				f.User, f.Folder, f.UID, f.UserBy, f.Claim = c.User, c.Folder, c.UID, "ledger", c.ID
+				if state == "" || state == catalog.ClaimDeleted {
+					state = c.State
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+		switch state {
+		case "":
+		case catalog.ClaimDeleted:
+			f.Class, f.Grade, f.Why = found.Tombstoned, found.Verified, "the ledger knows that its user deleted it"
+			return true, nil
+		default:
+			f.Class, f.Grade, f.Why = found.Held, found.Verified, "the ledger has it as "+string(state)
+			return true, nil
+		}
+	}
+	has, err := e.o.Catalog.HasContent(m.id)
+	if err != nil || !has {
+		return false, err
+	}
+	f.Class, f.Grade, f.Why = found.Held, found.Verified, "the vault has it"
+	if f.UserBy == "path" {
+		return true, nil
+	}
+	return true, e.o.Catalog.RecordsOf(ctx, m.id, func(r *catalog.Record) error {
+		box, ok, err := e.o.Catalog.Mailbox(r.Mailbox)
+		if err != nil || !ok {
+			return err
+		}
+		f.User, f.Folder, f.UID, f.UserBy = box.User, box.Name, r.UID, "vault"
+		return catalog.ErrStop
+	})
+}
+
+// deletedByUser: a user deleted it, and the vault has forgotten it for that.
+func (e *engine) deletedByUser(_ context.Context, m *message, _ []place, f *found.Finding) (bool, error) {
+	if e.o.Catalog == nil || len(m.missing) > 0 {
+		return false, nil
+	}
+	users, err := e.tombs(m.id)
+	if err != nil || len(users) == 0 {
+		return false, err
+	}
+	if f.UserBy == "path" && !slices.Contains(users, f.User) {
+		return false, nil // somebody else deleted a copy of it
+	}
+	f.Class, f.Grade, f.Why = found.Tombstoned, found.Verified, "its user deleted it"
+	if f.UserBy != "path" {
+		f.User, f.UserBy, f.Folder, f.UID = users[0], "vault", "", 0
+	}
+	return true, nil
+}
+
+// owedByName: its store called its file so, which Maildir does once in the world,
+// and its size is the one that the index promises.
+func (e *engine) owedByName(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	var wants []want
+	names := map[string]bool{f.Name: true}
+	for _, p := range places {
+		names[p.name] = true // a hard link: several messages of one content
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		more, err := e.notes.byName(name)
+		if err != nil {
+			return false, err
+		}
+		wants = append(wants, more...)
+	}
+	if len(wants) == 0 {
+		return false, nil
+	}
+	return m.named(wants, places, f, "its name and size are those that the index promises")
+}
+
+// owedByPlace: it is the file of an owed message, by its directory and its UID.
+func (e *engine) owedByPlace(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	for _, p := range places {
+		if p.user == "" || p.uid == 0 {
+			continue
+		}
+		wants, err := e.notes.byPlace(p.owner)
+		if err != nil {
+			return false, err
+		}
+		if len(wants) > 0 {
+			return m.named(wants, places, f, "its folder, UID and size are those that the index promises")
+		}
+	}
+	return false, nil
+}
+
+// named judges what stands in the place of an owed message: it is that message, or
+// what is left of it.
+func (m *message) named(wants []want, places []place, f *found.Finding, why string) (bool, error) {
+	w := wants[0]
+	sized := w.size == m.size || w.size == m.wire
+	switch {
+	case w.sha1.IsZero() && sized && !m.incomplete() && !m.guess:
+		m.claim(f, wants, places, found.Verified, why)
+		return true, nil
+	case !m.current:
+		return false, nil // an older version of the file proves nothing
+	}
+	m.claim(f, wants[:1], places, found.Partial, "")
+	f.Class = found.Damaged
+	switch {
+	case len(m.missing) > 0:
+		f.Why = fmt.Sprintf("an owed message of %d bytes, of which %d cannot be read", m.size, total(m.missing))
+	case !sized:
+		f.Why = fmt.Sprintf("the file of an owed message of %d bytes, but it has %d", w.size, m.size)
+	default:
+		f.Why = "the file of an owed message, but something else stands in its blocks"
+	}
+	return true, nil
+}
+
+// owedByMessageID: the same Message-ID and size. A Message-ID alone is no
+// identity: copies differ.
+func (e *engine) owedByMessageID(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	if m.facts.messageID == "" {
+		return false, nil
+	}
+	wants, err := e.notes.byMessageID(bareID(m.facts.messageID))
+	if err != nil {
+		return false, err
+	}
+	if len(wants) > 0 && m.incomplete() {
+		m.claim(f, wants[:1], places, found.Partial, "what is left of an owed message, by its Message-ID")
+		f.Class = found.Damaged
+		return true, nil
+	}
+	wants = slices.DeleteFunc(wants, func(w want) bool { return !w.sha1.IsZero() || w.size != m.wire && w.size != m.size })
+	if len(wants) == 0 || m.guess && m.shape != whole {
+		return false, nil
+	}
+	m.claim(f, wants, places, found.Consistent, "its Message-ID and size are those that the index promises")
+	return true, nil
+}
+
+// incomplete tells whether something is known to be missing.
+func (m *message) incomplete() bool {
+	return len(m.missing) > 0 || m.rest || m.shape == broken && (!m.live || m.zeros)
+}
+
+// unclaimed grades what nobody is known to have lost.
+func (m *message) unclaimed(f *found.Finding) {
+	switch {
+	case len(m.missing) > 0:
+		f.Class, f.Grade = found.Damaged, found.Partial
+		f.Why = fmt.Sprintf("%d of its %d bytes cannot be read", total(m.missing), m.size)
+	case m.incomplete():
+		f.Class, f.Grade, f.Why = found.Damaged, found.Partial, "it is not whole: "+m.why
+	case m.sized && m.current && m.shape == whole && !m.guess:
+		f.Class, f.Grade, f.Why = found.Unknown, found.Consistent, "the file system knows its size, and its structure closes"
+	case m.sized && m.current && !m.guess:
+		f.Class, f.Grade, f.Why = found.Unknown, found.Plausible, "the file system knows its size; its structure cannot vouch for it"
+	default:
+		f.Class, f.Grade, f.Why = found.Unknown, found.Plausible, "found by its content; it looks whole"
+	}
+}
+
+// worthKeeping tells whether unclaimed mail is kept. An older version of a file
+// that is there is not: the newer one was found.
+func (m *message) worthKeeping() bool { return m.current }
+
+func total(missing []volume.Range) (n int64) {
+	for _, r := range missing {
+		n += r.Len
+	}
+	return n
+}

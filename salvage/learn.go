@@ -1,0 +1,48 @@
+package salvage
+
+import (
+	"errors"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// A directory whose name says nothing is known by what is in it: messages that a
+// hash has proved to stand in a folder under the very UID that their file has.
+
+// learn notes that a message of this place stands under this UID in this folder.
+func (e *engine) learn(source string, places []place, user, folder string, uid uint32) error {
+	for _, p := range places {
+		if p.dir == "" || p.uid != uid || uid == 0 {
+			continue
+		}
+		err := e.notes.put("INSERT INTO place (source, dir, user, folder, times) VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1",
+			source, p.dir, user, folder)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle fills in the places whose directories are known by now. later: there are
+// others.
+func (e *engine) settle(source string, places []place) (later bool, err error) {
+	for i := range places {
+		p := &places[i]
+		if p.dir == "" {
+			continue
+		}
+		err := e.notes.ask("SELECT user, folder FROM place WHERE source = ? AND dir = ? ORDER BY times DESC LIMIT 1", []any{source, p.dir}, func(s *sqlite.Stmt) error {
+			p.user, p.folder, p.by = s.ColumnText(0), s.ColumnText(1), "path"
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+		later = later || p.user == ""
+	}
+	return later, nil
+}
+
+// errLater says that a message can be judged better when more is known.
+var errLater = errors.New("later")

@@ -1,0 +1,161 @@
+package salvage
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"salvor/salvage/fsys"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// names notes every name that stands in any directory: those whose inode is there,
+// and blocks of directories that are found alone.
+func (s *scan) names(ctx context.Context) error {
+	take := func(t fsys.Trace) error {
+		err := s.system.Entries(ctx, t, func(e fsys.Entry) error {
+			if e.Parent == 0 {
+				e.Parent = t.Number
+			}
+			return s.name(e)
+		})
+		if err != nil && ctx.Err() == nil {
+			s.nonsense++
+			return s.notes.err
+		}
+		return err
+	}
+	err := s.notes.eachTrace(ctx, s.note.id, fsys.Inode, func(t fsys.Trace) error {
+		f, err := s.system.File(ctx, t)
+		if err != nil || f.Type != fsys.Directory {
+			return nil // names are told once more by files
+		}
+		if t.Number == 0 {
+			t.Number = f.Inode
+		}
+		return take(t)
+	})
+	if err != nil {
+		return err
+	}
+	return s.notes.eachTrace(ctx, s.note.id, fsys.Names, take)
+}
+
+// longestName is the longest name that is believed, in bytes: what ext4 and XFS
+// can hold.
+const longestName = 255
+
+func (s *scan) name(e fsys.Entry) error {
+	if e.Child == 0 || e.Name == "" || len(e.Name) > longestName || strings.ContainsAny(e.Name, "/\x00") {
+		return nil
+	}
+	return s.notes.put(`INSERT INTO name (volume, parent, name, child, low, deleted, off, up) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET deleted = min(deleted, excluded.deleted), up = max(up, excluded.up)`,
+		s.note.id, int64(e.Parent), []byte(e.Name), int64(e.Child), flag(e.Low), flag(e.Deleted), e.Off, int64(e.Up))
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// deepest is how many directories are in each other at most.
+const deepest = 64
+
+// maxPaths is how many paths are tried for one inode: hard links, and names that
+// an earlier file of the same number had.
+const maxPaths = 16
+
+// paths gives the paths that lead to an inode, likely ones first: those without
+// names that were removed, and whole ones before those that begin nowhere ("?").
+func (s *scan) paths(inode uint64) (out []string, err error) {
+	if inode == 0 {
+		return nil, nil
+	}
+	links, err := s.links(inode)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range links {
+		dir, err := s.dir(l.parent, l.up)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, dir+"/"+l.name)
+	}
+	return out, nil
+}
+
+// A link is a name for an inode.
+type link struct {
+	parent, up uint64
+	name       string
+}
+
+// links gives the names of an inode. A name in freed space of an XFS directory
+// knows only the lower half of its inode's number.
+func (s *scan) links(inode uint64) (out []link, err error) {
+	take := func(st *sqlite.Stmt) error {
+		out = append(out, link{parent: uint64(st.ColumnInt64(0)), up: uint64(st.ColumnInt64(1)), name: string(column(st, 2))})
+		return nil
+	}
+	const query = "SELECT parent, up, name FROM name WHERE volume = ? AND child = ? AND low = "
+	const order = " ORDER BY deleted, parent = 0, off LIMIT ?"
+	err = s.notes.ask(query+"0"+order, []any{s.note.id, int64(inode), maxPaths}, take)
+	if err != nil || len(out) > 0 {
+		return out, err
+	}
+	return out, s.notes.ask(query+"1"+order, []any{s.note.id, int64(inode & 0xffffffff), maxPaths}, take)
+}
+
+// dir gives a directory's path.
+func (s *scan) dir(inode, up uint64) (string, error) {
+	if path, ok := s.dirs[inode]; ok && inode != 0 {
+		return path, nil
+	}
+	var names []string
+	path := "?"
+	seen := map[uint64]bool{}
+	for at := inode; ; {
+		if at == s.system.Root() {
+			path = ""
+			break
+		}
+		if at == 0 || seen[at] || len(names) > deepest {
+			break
+		}
+		seen[at] = true
+		links, err := s.links(at)
+		if err != nil {
+			return "", err
+		}
+		if len(links) == 0 {
+			if path = fmt.Sprintf("?/#%d", at); up != 0 && at == inode {
+				above, err := s.dir(up, 0)
+				if err != nil {
+					return "", err
+				}
+				path = above + fmt.Sprintf("/#%d", at)
+			}
+			break
+		}
+		names = append(names, links[0].name)
+		at = links[0].parent
+	}
+	for i := len(names) - 1; i >= 0; i-- {
+		path += "/" + names[i]
+	}
+	if len(s.dirs) > dirsKept {
+		clear(s.dirs)
+	}
+	if inode != 0 {
+		s.dirs[inode] = path
+	}
+	return path, nil
+}
+
+// dirsKept is how many directories' paths are in memory.
+const dirsKept = 50000

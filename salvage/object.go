@@ -1,0 +1,278 @@
+package salvage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"salvor/salvage/carve"
+	"salvor/salvage/fsys"
+	"salvor/salvage/volume"
+)
+
+// An object is something that may hold mail: a file, or a run of blocks.
+type object struct {
+	message       // what is known of it without having read it
+	size    int64 // bytes
+
+	// open reads it from its beginning; missing tells afterwards what was unknown of
+	// what was read.
+	open func() (r io.Reader, missing func() []volume.Range, err error)
+}
+
+// takeObject reads an object that begins as mail does, judges every message in it,
+// and keeps what is wanted. sure: its blocks are surely its own.
+func (e *engine) takeObject(ctx context.Context, o *object) (sure bool, err error) {
+	r, missing, err := o.open()
+	if err != nil {
+		return false, err
+	}
+	head := make([]byte, min(o.size, headBytes))
+	n, err := readFull(r, head)
+	if err != nil {
+		return false, err
+	}
+	sign, ok := carve.Head(head[:n])
+	if ok && sign.Kind != carve.Header && sign.Kind != carve.Mbox {
+		return e.takeHolder(ctx, o)
+	}
+	if ok && sign.Kind == carve.Mbox && !singular(o.paths) {
+		return e.takeHolder(ctx, o)
+	}
+	m := o.message
+	if err := m.read(io.MultiReader(bytes.NewReader(head[:n]), r), o.size); err != nil {
+		return false, err
+	}
+	m.missing = missing()
+	return e.take(ctx, &m, func() (io.Reader, error) {
+		r, _, err := o.open()
+		return r, err
+	})
+}
+
+// singular tells whether a path is that of a single message, of which a first line
+// that mbox would write is a part.
+func singular(paths []string) bool {
+	for _, p := range paths {
+		if at := readPath(p); at.uid != 0 || at.name != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// read learns everything about a message that one pass over its bytes tells.
+func (m *message) read(r io.Reader, size int64) error {
+	var top prefix
+	sums := newSums()
+	tee := io.TeeReader(r, io.MultiWriter(sums, &top))
+	shape, err := carve.Check(tee, size)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, tee); err != nil {
+		return err
+	}
+	m.size, m.stored = sums.size, sums.stored()
+	m.id, m.sha1, m.wire = sums.wire.Sums()
+	m.judgeShape(shape)
+	return m.readHeader(&top)
+}
+
+func (m *message) judgeShape(s carve.Shape) {
+	m.why = s.Why
+	switch s.Verdict {
+	case carve.Whole:
+		m.shape = whole
+	case carve.Plausible:
+		m.shape = likely
+	default:
+		m.shape = broken
+	}
+	m.zeros = len(s.Zeros) > 0
+}
+
+func (m *message) readHeader(top *prefix) error {
+	h, err := carve.Headers(bytes.NewReader(top.b))
+	if err != nil {
+		return err
+	}
+	m.facts = facts{messageID: h.MessageID, from: h.From, subject: h.Subject, sender: h.FromAddr, draft: h.Draft}
+	for _, list := range [][]carve.Recipient{h.Delivered, h.To} {
+		for _, a := range list {
+			m.facts.recipients = append(m.facts.recipients, a.Address)
+		}
+	}
+	if m.date.IsZero() {
+		m.date = h.Date
+	}
+	return nil
+}
+
+// prefix keeps the first bytes that are written to it.
+type prefix struct{ b []byte }
+
+const prefixBytes = 256 << 10
+
+func (p *prefix) Write(b []byte) (int, error) {
+	if room := prefixBytes - len(p.b); room > 0 {
+		p.b = append(p.b, b[:min(room, len(b))]...)
+	}
+	return len(b), nil
+}
+
+// takeHolder takes the messages out of what holds them: a compressed file, an
+// mbox, a dbox.
+func (e *engine) takeHolder(ctx context.Context, o *object) (sure bool, err error) {
+	at := &seeker{o: o}
+	sure = true
+	err = carve.Expand(ctx, at, o.size, carve.ExpandOptions{Limit: LongestMessage}, func(in *carve.Mail) error {
+		one, err := e.takeInner(ctx, o, at, in)
+		sure = sure && one
+		return err
+	})
+	if errors.Is(err, carve.ErrDamaged) || errors.Is(err, carve.ErrLimit) {
+		return false, nil // told by the messages that came before
+	}
+	return sure, err
+}
+
+// takeInner takes one message out of a holder. It is copied aside, as it can be
+// read only once.
+func (e *engine) takeInner(ctx context.Context, o *object, at *seeker, in *carve.Mail) (sure bool, err error) {
+	aside := &spool{dir: e.o.Work}
+	defer func() { err = errors.Join(err, aside.close()) }()
+	m := o.message
+	if !in.Date.IsZero() {
+		m.date = in.Date
+	}
+	var broke error
+	body := readerFunc(func(p []byte) (int, error) {
+		n, err := in.Body.Read(p)
+		if errors.Is(err, carve.ErrDamaged) || errors.Is(err, carve.ErrLimit) {
+			broke, err = err, io.EOF
+		}
+		return n, err
+	})
+	if err := m.read(io.TeeReader(body, aside), -1); err != nil {
+		return false, err
+	}
+	if in.Off >= 0 {
+		m.missing = volume.Normalise(at.missing).Within(volume.Range{Off: in.Off, Len: in.Len})
+		for i := range m.missing {
+			m.missing[i].Off -= in.Off
+		}
+	}
+	if broke != nil || in.Off < 0 && len(at.missing) > 0 {
+		m.shape, m.why, m.zeros = broken, "what holds it is damaged", true
+	}
+	m.holder = in.Kind != carve.Header
+	m.extents = fsys.Pieces(o.extents, o.size)
+	return e.take(ctx, &m, aside.open)
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// seeker reads an object at any place, and notes what is missing.
+type seeker struct {
+	o       *object
+	r       io.Reader
+	lacks   func() []volume.Range
+	at      int64
+	missing []volume.Range
+}
+
+func (s *seeker) ReadAt(p []byte, off int64) (int, error) {
+	if s.r == nil || off < s.at {
+		s.note()
+		var err error
+		if s.r, s.lacks, err = s.o.open(); err != nil {
+			return 0, err
+		}
+		s.at = 0
+	}
+	if off > s.at {
+		n, err := io.CopyN(io.Discard, s.r, off-s.at)
+		if s.at += n; err != nil {
+			return 0, err
+		}
+	}
+	n, err := io.ReadFull(s.r, p)
+	s.at += int64(n)
+	s.note()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (s *seeker) note() {
+	if s.lacks != nil {
+		s.missing = volume.Normalise(append(s.missing, s.lacks()...))
+	}
+}
+
+// A spool holds bytes that are written once and read again: a little in memory, more
+// in a file without a name.
+type spool struct {
+	dir string
+	b   []byte
+	f   *os.File
+	n   int64
+}
+
+const spoolMemory = 1 << 20
+
+func (s *spool) Write(p []byte) (int, error) {
+	s.n += int64(len(p))
+	if s.f == nil && len(s.b)+len(p) <= spoolMemory {
+		s.b = append(s.b, p...)
+		return len(p), nil
+	}
+	if s.f == nil {
+		f, err := os.CreateTemp(s.dir, "aside-*")
+		if err != nil {
+			return 0, err
+		}
+		s.f = f
+		if err := os.Remove(f.Name()); err != nil {
+			return 0, err
+		}
+		if _, err := f.Write(s.b); err != nil {
+			return 0, err
+		}
+		s.b = nil
+	}
+	return s.f.Write(p)
+}
+
+func (s *spool) open() (io.Reader, error) {
+	if s.f == nil {
+		return bytes.NewReader(s.b), nil
+	}
+	return io.NewSectionReader(s.f, 0, s.n), nil
+}
+
+func (s *spool) close() error {
+	if s.f == nil {
+		return nil
+	}
+	return s.f.Close()
+}
+
+// ofUser gives what the mail store calls the user with an address: it may know
+// only what is before the "@". "": nobody who is known.
+func (e *engine) ofUser(address string) string {
+	if e.users == nil || e.users[address] {
+		return address
+	}
+	if local, _, ok := strings.Cut(address, "@"); ok && e.users[local] {
+		return local
+	}
+	return ""
+}

@@ -1,0 +1,300 @@
+package salvage
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"salvor/salvage/raid"
+	"salvor/salvage/volume"
+)
+
+// Spec says what to salvage from, in an operator's words.
+type Spec struct {
+	// Sources are paths of images, block devices and directories.
+	Sources []string
+	// Maps are ddrescue's map files, by source. NoMaps: a map that lies beside an
+	// image is not used unasked.
+	Maps   map[string]string
+	NoMaps bool
+	// What is known of the array that the sources are members of; RAID "none": they
+	// are of none. See raid.Options.
+	RAID       string
+	Chunk      int64 // bytes
+	Layout     string
+	Order      []string // of sources; "missing" for one that is not there
+	DataOffset int64    // bytes
+}
+
+// Sources are what a Spec came to.
+type Sources struct {
+	Volumes []volume.Volume // everything that may hold a file system
+	Trees   []string        // directories
+	Names   []string        // as they were given
+	Size    int64           // of all disks, bytes
+	// Notes say how the sources were understood, a line each.
+	Notes []string
+
+	opened []volume.Volume
+}
+
+// Close closes all volumes.
+func (s *Sources) Close() error {
+	var errs []error
+	for _, v := range s.opened {
+		errs = append(errs, v.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Sources) note(format string, args ...any) {
+	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
+}
+
+// Open opens all sources for reading: disks and images, arrays of them, and what
+// partitions and logical volumes are in these.
+func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
+	s = &Sources{Names: spec.Sources}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	var disks []volume.Volume
+	for _, path := range spec.Sources {
+		info, err := os.Stat(path)
+		if err != nil {
+			return s, err
+		}
+		if info.IsDir() {
+			s.Trees = append(s.Trees, path)
+			continue
+		}
+		v, err := s.disk(spec, path)
+		if err != nil {
+			return s, err
+		}
+		disks = append(disks, v)
+		s.Size += v.Size()
+	}
+	for name := range spec.Maps {
+		if !contains(spec.Sources, name) {
+			return s, fmt.Errorf("the map of %s: there is no such source", name)
+		}
+	}
+	if disks, err = s.arrays(ctx, spec, disks); err != nil {
+		return s, err
+	}
+	parts, notes := volume.Parts(disks)
+	s.Notes = append(s.Notes, notes...)
+	if spec.RAID == "" || spec.RAID == "auto" {
+		before := len(parts)
+		parts = s.declared(parts) // members may be partitions, too
+		if len(parts) < before {
+			parts, notes = volume.Parts(parts)
+			s.Notes = append(s.Notes, notes...)
+		}
+	}
+	s.Volumes = parts
+	return s, nil
+}
+
+func contains(list []string, s string) bool {
+	for _, other := range list {
+		if other == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Sources) disk(spec Spec, path string) (volume.Volume, error) {
+	file, given := spec.Maps[path]
+	if !given && !spec.NoMaps {
+		if file = mapBeside(path); file != "" {
+			s.note("%s: %s is used as the map of what could be read (--map none reads without)", path, file)
+		}
+	}
+	v, err := volume.Open(path, volume.Options{Map: file})
+	if err != nil {
+		return nil, err
+	}
+	s.opened = append(s.opened, v)
+	s.Notes = append(s.Notes, volume.Notes(v)...)
+	return v, nil
+}
+
+// mapBeside finds the map file that ddrescue's users keep beside an image.
+func mapBeside(path string) string {
+	for _, end := range []string{".map", ".mapfile"} {
+		if isMap(path + end) {
+			return path + end
+		}
+	}
+	if base, _, ok := cutLast(path, '.'); ok && isMap(base+".map") {
+		return base + ".map"
+	}
+	return ""
+}
+
+func cutLast(s string, sep byte) (before, after string, ok bool) {
+	if i := strings.LastIndexByte(s, sep); i > strings.LastIndexByte(s, '/') {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}
+
+// isMap tells whether a file says of itself that it is ddrescue's.
+func isMap(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	line, _ := bufio.NewReaderSize(f, 256).ReadString('\n')
+	return strings.HasPrefix(line, "# Mapfile. Created by GNU ddrescue") || strings.HasPrefix(line, "# Rescue Logfile. Created by GNU ddrescue")
+}
+
+// arrays puts together what the operator says is an array, and what says so itself.
+func (s *Sources) arrays(ctx context.Context, spec Spec, disks []volume.Volume) ([]volume.Volume, error) {
+	switch spec.RAID {
+	case "none":
+		return disks, nil
+	case "", "auto":
+		return s.inferred(ctx, s.declared(disks))
+	}
+	o, err := raidOptions(spec, disks)
+	if err != nil {
+		return nil, err
+	}
+	a, err := raid.Open(disks, o)
+	if err != nil {
+		return nil, err
+	}
+	s.tell(a)
+	return []volume.Volume{a}, nil
+}
+
+// declared puts together the arrays whose members say what they are.
+func (s *Sources) declared(disks []volume.Volume) (out []volume.Volume) {
+	sets, out, notes := raid.Find(disks)
+	s.Notes = append(s.Notes, notes...)
+	for _, set := range sets {
+		var members []volume.Volume
+		for _, i := range set.Members {
+			members = append(members, disks[i])
+		}
+		a, err := raid.Open(members, raid.Options{})
+		if err != nil {
+			s.note("%v; its members are read one by one", err)
+			out = append(out, members...)
+			continue
+		}
+		s.tell(a)
+		out = append(out, a)
+	}
+	return out
+}
+
+// inferred puts disks that say nothing together, where they are of one size, not
+// each complete in itself, and parity or content shows how. Otherwise they stay
+// what they are.
+func (s *Sources) inferred(ctx context.Context, disks []volume.Volume) ([]volume.Volume, error) {
+	var loose, out []volume.Volume
+	alone := 0
+	for _, v := range disks {
+		if _, ok := v.(*raid.Array); ok {
+			out = append(out, v)
+			continue
+		}
+		loose = append(loose, v)
+		is, err := standsAlone(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			alone++
+		}
+	}
+	if len(loose) < 2 || alone > 0 || !alike(loose) {
+		return disks, nil
+	}
+	a, err := raid.Open(loose, raid.Options{})
+	if errors.Is(err, raid.ErrUnsure) {
+		s.note("%v; the disks are read one by one (--raid none does so without trying)", err)
+		return disks, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.tell(a)
+	return append(out, a), nil
+}
+
+// standsAlone tells whether a disk holds something that fits on it: partitions, or
+// a file system that does not claim to be larger. The first member of an array may
+// begin as the whole array does.
+func standsAlone(ctx context.Context, v volume.Volume) (bool, error) {
+	parts, _ := volume.Partitions(v)
+	fit := len(parts) > 0
+	for _, p := range parts {
+		unknown, err := p.ReadAt(make([]byte, 1), p.Size()-1)
+		if err != nil {
+			return false, err
+		}
+		fit = fit && len(unknown) == 0
+	}
+	if fit {
+		return true, nil
+	}
+	whole, system, err := openSystem(ctx, v)
+	if err != nil {
+		return false, err
+	}
+	_, certain := system.(interface{ ClaimedSize() int64 })
+	return certain && !guessed(system) && whole.Size() == v.Size(), nil
+}
+
+// alike tells whether disks are of one size, but for some MiB.
+func alike(disks []volume.Volume) bool {
+	least, most := disks[0].Size(), disks[0].Size()
+	for _, v := range disks {
+		least, most = min(least, v.Size()), max(most, v.Size())
+	}
+	return most-least <= max(16<<20, most/100)
+}
+
+func raidOptions(spec Spec, disks []volume.Volume) (o raid.Options, err error) {
+	if o.Level, err = raid.ParseLevel(spec.RAID); err != nil {
+		return o, err
+	}
+	o.Layout, o.Chunk = raid.Layout(spec.Layout), spec.Chunk
+	if spec.DataOffset > 0 {
+		o.DataOffset = []int64{spec.DataOffset}
+	}
+	for _, name := range spec.Order {
+		at := raid.Missing
+		for i, v := range disks {
+			if v.Name() == name {
+				at = i
+			}
+		}
+		if at == raid.Missing && name != "missing" {
+			return o, fmt.Errorf("the order of the array: there is no source %q; name sources, or missing", name)
+		}
+		o.Order = append(o.Order, at)
+	}
+	return o, nil
+}
+
+func (s *Sources) tell(a *raid.Array) {
+	r := a.Report()
+	s.note("%s: RAID %v, %d members, %d missing", a.Name(), r.Level, len(r.Slots), r.Missing())
+	s.Notes = append(append(s.Notes, r.Inferred...), r.Notes...)
+	for _, l := range r.LeftOut {
+		s.note("%s is not used: %s", l.Name, l.Why)
+	}
+}

@@ -1,0 +1,212 @@
+package salvage
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"salvor/salvage/carve"
+	"salvor/salvage/fsys"
+	"salvor/salvage/piece"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// openOwed reads what is owed and can be proved by hash, once for all volumes.
+func (e *engine) openOwed(ctx context.Context) (err error) {
+	if e.owed != nil || e.o.Incident == "" {
+		return nil
+	}
+	e.owed, err = piece.Open(ctx, wanted{e.notes})
+	return err
+}
+
+// wanted answers piece's questions from the notes.
+type wanted struct{ n *notes }
+
+const unfound = "FROM want WHERE sha1 IS NOT NULL AND finding = ''"
+
+func (w wanted) Each(ctx context.Context, yield func(piece.Want) error) error {
+	for after := int64(0); ; {
+		batch, err := w.list("AND id > ? ORDER BY id LIMIT ?", after, traceBatch)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		after = batch[len(batch)-1].ID
+		if err := each(ctx, batch, yield); err != nil {
+			return err
+		}
+	}
+}
+
+func (w wanted) OfSize(ctx context.Context, size int64, yield func(piece.Want) error) error {
+	batch, err := w.list("AND size = ? LIMIT ?", size, traceBatch)
+	if err != nil {
+		return err
+	}
+	return each(ctx, batch, yield)
+}
+
+func (w wanted) list(where string, args ...any) (out []piece.Want, err error) {
+	err = w.n.ask("SELECT id, size, sha1 "+unfound+" "+where, args, func(s *sqlite.Stmt) error {
+		want := piece.Want{ID: s.ColumnInt64(0), Size: s.ColumnInt64(1)}
+		s.ColumnBytes(2, want.SHA1[:])
+		out = append(out, want)
+		return nil
+	})
+	return out, err
+}
+
+func each(ctx context.Context, batch []piece.Want, yield func(piece.Want) error) error {
+	for _, w := range batch {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := yield(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	// pieceStrands bounds what a survey of the unexplained blocks holds: 50 MiB.
+	pieceStrands = 1 << 19
+	// blindTasks is how many heads are tried of which nothing says which owed message
+	// they begin: each costs seconds.
+	blindTasks = 200
+)
+
+// piece puts messages together from their fragments: those of which a head was
+// found that an owed message may begin with. What is left of the heads is damaged.
+func (s *scan) piece(ctx context.Context) error {
+	if s.note.stage == piecing { // carving may have been an earlier run's
+		if err := s.explainFiles(ctx); err != nil {
+			return err
+		}
+		if err := s.openOwed(ctx); err != nil {
+			return err
+		}
+	}
+	left, err := s.notes.number("SELECT count(*) FROM head WHERE volume = ? AND done = ?", s.note.id, headPending)
+	if err != nil || left == 0 {
+		return err
+	}
+	s.o.Progress.Total(left, 0)
+	if err := s.puzzle(ctx); err != nil {
+		return err
+	}
+	return s.eachPending(ctx, func(off int64) (int, error) { return headDone, s.takeRest(ctx, off) })
+}
+
+// eachPending walks over the heads that wait.
+func (s *scan) eachPending(ctx context.Context, do func(off int64) (state int, err error)) error {
+	for after := int64(-1); ; {
+		heads, err := s.nextHeads(headPending, after, carveBatch)
+		if err != nil || len(heads) == 0 {
+			return errors.Join(err, s.notes.commit())
+		}
+		for _, off := range heads {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			state, err := do(off)
+			if err != nil {
+				return err
+			}
+			if err := s.notes.put("UPDATE head SET done = ? WHERE volume = ? AND off = ?", state, s.note.id, off); err != nil {
+				return err
+			}
+		}
+		after = heads[len(heads)-1]
+	}
+}
+
+func (s *scan) puzzle(ctx context.Context) error {
+	if s.owed == nil {
+		return nil
+	}
+	owing, err := s.notes.number("SELECT count(*) " + unfound)
+	if err != nil || owing == 0 {
+		return err
+	}
+	survey, err := piece.NewSurvey(ctx, s.v, s.ground, s.block(), pieceStrands)
+	if err != nil {
+		return err
+	}
+	if survey.Full > 0 {
+		s.report.Notes = append(s.report.Notes, s.v.Name()+": there is more unexplained text than fits into memory; fragments behind byte "+
+			strconv.FormatInt(survey.Full, 10)+" were not used")
+	}
+	p := piece.NewPuzzle(s.owed, survey, piece.Limits{})
+	blind := 0
+	return s.eachPending(ctx, func(off int64) (int, error) {
+		s.o.Progress.Add(1, 0)
+		if is, err := s.ground.explained(off); is || err != nil {
+			return headDone, err
+		}
+		wants, named, err := s.wantsAt(off)
+		if err != nil {
+			return 0, err
+		}
+		if len(wants) == 0 {
+			if named || blind >= blindTasks {
+				return headPending, nil
+			}
+			blind++
+		}
+		m, err := p.Piece(ctx, piece.Task{Head: off, Wants: wants})
+		if err != nil {
+			return 0, err
+		}
+		if m == nil {
+			return headPending, nil
+		}
+		return headDone, s.takeProof(ctx, m, "pieced")
+	})
+}
+
+// wantsAt gives the owed messages that a head may begin, by its Message-ID. named:
+// it has one, and the index names Message-IDs, so that nothing else is worth a try.
+func (s *scan) wantsAt(off int64) (out []piece.Want, named bool, err error) {
+	b := make([]byte, min(prefixBytes, s.v.Size()-off))
+	if _, err := s.v.ReadAt(b, off); err != nil {
+		return nil, false, err
+	}
+	var m message
+	if err := m.readHeader(&prefix{b}); err != nil {
+		return nil, false, err
+	}
+	if m.facts.messageID == "" {
+		return nil, false, nil
+	}
+	wants, err := s.notes.wanted("WHERE message_id = ? AND finding = '' AND sha1 IS NOT NULL LIMIT ?", bareID(m.facts.messageID), mostAlike)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, w := range wants {
+		out = append(out, piece.Want{ID: w.id, Size: w.size, SHA1: w.sha1})
+	}
+	ids, err := s.notes.number("SELECT EXISTS (SELECT 1 FROM want WHERE message_id <> '')")
+	return out, ids != 0, err
+}
+
+// bareID is a Message-ID without its angle brackets: some indexes leave them out.
+func bareID(id string) string { return strings.Trim(strings.TrimSpace(id), "<>") }
+
+// takeRest takes what is left of a message whose other pieces were not found.
+func (s *scan) takeRest(ctx context.Context, off int64) error {
+	if is, err := s.ground.explained(off); is || err != nil {
+		return err
+	}
+	p, err := carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()})
+	if err != nil || p.Verdict == carve.NotMail || p.Len <= 0 {
+		return err
+	}
+	s.source.Carved++
+	o := s.runObject([]fsys.Extent{{Off: off, Len: p.Len}}, p.Len, "carved")
+	o.rest = true
+	_, err = s.takeObject(ctx, o)
+	return err
+}

@@ -1,0 +1,232 @@
+package salvage
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"salvor/catalog"
+	"salvor/salvage/found"
+	"salvor/salvage/fsys"
+	"salvor/salvage/piece"
+	"salvor/salvage/volume"
+)
+
+// Options says what to look through, for what, and where to keep what was found.
+type Options struct {
+	// Volumes are looked through one after the other.
+	Volumes []volume.Volume
+	// Trees are directories of files that are looked through too: a file system
+	// that is mounted read-only, what a repair left behind.
+	Trees []string
+	// Work is a directory for the notes, so that a salvage that was stopped goes on
+	// where it was. It must be there; only its owner may enter it.
+	Work string
+	// Keeper takes what was found, with its bytes.
+	Keeper found.Keeper
+	// Catalog knows what the vault holds and what users have deleted; nil: nobody
+	// does. Incident is the one whose ledger tells what is owed; "": none.
+	Catalog  *catalog.Catalog
+	Incident string
+	// Anew forgets the notes of an earlier run.
+	Anew bool
+	// Progress hears how far the salvage is; nil: nobody.
+	Progress Progress
+	// Systems finds the file system on a volume, and the volume as large as that says
+	// it was; nil: the systems that salvor knows.
+	Systems func(ctx context.Context, v volume.Volume) (volume.Volume, fsys.System, error)
+}
+
+// Progress hears how far a salvage is; see internal/progress.
+type Progress interface {
+	Stage(name string)
+	Total(messages, bytes int64)
+	Add(messages, bytes int64)
+}
+
+type noProgress struct{}
+
+func (noProgress) Stage(string)     {}
+func (noProgress) Total(_, _ int64) {}
+func (noProgress) Add(_, _ int64)   {}
+
+// LongestMessage is the longest message that is looked for, in bytes. Whatever
+// claims to be longer is no message.
+const LongestMessage = 1 << 30
+
+// Run looks through everything and gives the report. It can be stopped at any
+// time by ctx, and goes on where it was when it is called again with the same
+// options.
+func Run(ctx context.Context, o Options) (r *Report, err error) {
+	if o.Progress == nil {
+		o.Progress = noProgress{}
+	}
+	if o.Systems == nil {
+		o.Systems = openSystem
+	}
+	path := filepath.Join(o.Work, notesFile)
+	if o.Anew {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	n, err := openNotes(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	e := &engine{o: o, notes: n, report: &Report{}}
+	n.before = func() error { return e.syncKept(ctx) }
+	if err := errors.Join(e.wants(ctx), e.tombstones(ctx), e.knownUsers(ctx)); err != nil {
+		return nil, err
+	}
+	for _, v := range o.Volumes {
+		if err := e.volume(ctx, v); err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name(), err)
+		}
+	}
+	for _, dir := range o.Trees {
+		if err := e.tree(ctx, dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	return e.report, e.finish(ctx)
+}
+
+// notesFile is the notes' name in the work directory.
+const notesFile = "survey.db"
+
+// An engine is one salvage.
+type engine struct {
+	o      Options
+	notes  *notes
+	report *Report
+	owed   *piece.Owed     // what can be proved by hash; nil: nothing is owed
+	users  map[string]bool // that the vault or the ledger knows; nil: neither is there
+
+	keeping sync.Mutex // Options.Keeper
+}
+
+// A stage of a volume's salvage.
+type stage int64
+
+const (
+	sweeping stage = iota
+	naming
+	filing
+	carving
+	piecing
+	over
+)
+
+// A scan is the salvage of one volume.
+type scan struct {
+	*engine
+	v      volume.Volume
+	note   volumeNote
+	system fsys.System
+	ground *ground
+	dirs   map[uint64]string // paths of directories
+	wise   bool              // the system has learnt from the sweep
+	// nonsense counts what had the shape of something and made no sense.
+	nonsense int64
+	source   *Source
+}
+
+func (e *engine) volume(ctx context.Context, v volume.Volume) (err error) {
+	mark, err := fingerprint(v)
+	if err != nil {
+		return err
+	}
+	s := &scan{engine: e, v: v, dirs: map[uint64]string{}}
+	if s.note, err = e.notes.volume(v.Name(), v.Size(), mark); err != nil {
+		return err
+	}
+	s.source = e.report.source(v.Name(), v.Size())
+	if s.v, s.system, err = e.o.Systems(ctx, v); err != nil {
+		return err
+	}
+	if s.v.Size() > v.Size() {
+		e.report.Notes = append(e.report.Notes, fmt.Sprintf("%s is cut off: it has %d of %d bytes; the rest is unknown", v.Name(), v.Size(), s.v.Size()))
+		s.source.Size = s.v.Size()
+	}
+	if s.ground, err = newGround(e.o.Work, s.v.Size(), s.block()); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.ground.close()) }()
+	s.source.System = s.system.Name()
+	for _, step := range []struct {
+		stage stage
+		name  string
+		do    func(context.Context) error
+	}{
+		{sweeping, "reading", s.sweep},
+		{naming, "names", s.names},
+		{filing, "files", s.files},
+		{carving, "what no file explains", s.carve},
+		{piecing, "fragments", s.piece},
+	} {
+		if s.note.stage > step.stage {
+			continue
+		}
+		if step.stage > sweeping {
+			if err := s.learnSystem(ctx); err != nil {
+				return err
+			}
+		}
+		e.o.Progress.Stage(v.Name() + ": " + step.name)
+		if err := step.do(ctx); err != nil {
+			return errors.Join(err, e.notes.commit())
+		}
+		s.note.stage = step.stage + 1
+		if err := e.notes.mark(&s.note); err != nil {
+			return err
+		}
+	}
+	s.source.Unknown = s.note.unknown
+	return nil
+}
+
+// learnSystem lets the system learn from what the sweep has found.
+func (s *scan) learnSystem(ctx context.Context) error {
+	l, ok := s.system.(fsys.Learner)
+	if !ok || s.wise {
+		return nil
+	}
+	s.wise = true
+	err := s.notes.eachTrace(ctx, s.note.id, fsys.Inode, func(t fsys.Trace) error { return l.Learn(ctx, t) })
+	if err != nil {
+		return err
+	}
+	return s.system.Known(ctx, func(t fsys.Trace) error { return s.notes.trace(s.note.id, t) })
+}
+
+// block is the size of the blocks at whose beginnings files begin, in bytes.
+func (s *scan) block() int64 { return s.system.BlockSize() }
+
+// fingerprint tells one volume from another of the same name and size: the
+// SHA-256 of some of its blocks.
+func fingerprint(v volume.Volume) ([]byte, error) {
+	h := sha256.New()
+	buf := make([]byte, 64<<10)
+	for i := range int64(16) {
+		at := v.Size() / 16 * i &^ (volume.WindowAlign - 1)
+		b := buf[:min(int64(len(buf)), v.Size()-at)]
+		if _, err := v.ReadAt(b, at); err != nil {
+			return nil, err
+		}
+		h.Write(b)
+	}
+	return h.Sum(nil), nil
+}
+
+// syncKept makes durable what was kept, before the notes say that it is there.
+func (e *engine) syncKept(ctx context.Context) error {
+	e.keeping.Lock()
+	defer e.keeping.Unlock()
+	return e.o.Keeper.Sync(ctx)
+}

@@ -1,0 +1,125 @@
+package salvage
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"salvor/salvage/found"
+	"salvor/salvage/fsys"
+	"salvor/salvage/volume"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// fileObject is a file of a file system.
+func (s *scan) fileObject(f *fsys.File, how string, current bool) (*object, error) {
+	c, err := fsys.OpenContent(s.v, f, LongestMessage)
+	if err != nil {
+		return nil, err
+	}
+	o := &object{size: c.Size(), open: func() (io.Reader, func() []volume.Range, error) {
+		c, err := fsys.OpenContent(s.v, f, LongestMessage)
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Missing, nil
+	}}
+	o.message = message{source: s.v.Name(), how: how, inode: f.Inode, offset: f.Trace.Off, date: f.ModTime, current: current, sized: f.Size >= 0,
+		guess: f.Lost > 0 || f.Size < 0, live: f.Sure && !f.Deleted && f.Trace.Origin == fsys.Table, extents: fsys.Pieces(f.Extents, c.Size())}
+	o.paths, err = s.paths(f.Inode)
+	return o, err
+}
+
+// runObject is a run of blocks, or several, that no file explains.
+func (s *scan) runObject(extents []fsys.Extent, size int64, how string) *object {
+	f := &fsys.File{Size: size, Extents: extents}
+	o := &object{size: size, open: func() (io.Reader, func() []volume.Range, error) {
+		c, err := fsys.OpenContent(s.v, f, LongestMessage)
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Missing, nil
+	}}
+	o.message = message{source: s.v.Name(), how: how, offset: extents[0].Off, current: true, guess: true, extents: fsys.Pieces(extents, size)}
+	return o
+}
+
+// take judges a message, notes what it is and keeps its bytes where they are
+// wanted. sure: whole and nothing else, by hash or by structure and size.
+func (e *engine) take(ctx context.Context, m *message, open func() (io.Reader, error)) (sure bool, err error) {
+	f, keep, err := e.judge(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	if !keep && f.Class.Kept() {
+		return false, nil
+	}
+	if keep {
+		if err := e.keep(ctx, &f, open); err != nil {
+			return false, err
+		}
+	}
+	return f.Grade == found.Verified || f.Grade == found.Consistent, e.note(&f, m)
+}
+
+// keep keeps the bytes, unless an earlier place gave them.
+func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Reader, error)) error {
+	was, ok, err := e.notes.finding(f.SHA256Stored)
+	if err != nil {
+		return err
+	}
+	if ok && was.Class.Kept() {
+		f.File, f.ID = was.File, was.ID
+		return nil
+	}
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	e.keeping.Lock()
+	defer e.keeping.Unlock()
+	return e.o.Keeper.Keep(ctx, f, io.LimitReader(r, f.Size))
+}
+
+// note notes a finding, or one more place of it. The better grade is told.
+func (e *engine) note(f *found.Finding, m *message) error {
+	r := gradeRank(f)
+	err := e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, places, missing, fact) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?) "+
+		"ON CONFLICT (sum) DO UPDATE SET places = places + 1",
+		f.ID, f.SHA256Stored, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), encode(f))
+	if err != nil {
+		return err
+	}
+	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, fact = ? WHERE sum = ? AND rank > ?",
+		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), encode(f), f.SHA256Stored, r)
+	if err != nil || f.Class != found.Matched {
+		return err
+	}
+	err = e.notes.put("UPDATE want SET finding = ? WHERE sha1 = ? AND (size = ? OR size = ?)", f.ID, m.sha1[:], m.wire, m.size)
+	if err != nil {
+		return err
+	}
+	for _, id := range m.claims {
+		if err := e.notes.put("UPDATE want SET finding = ? WHERE id = ?", f.ID, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gradeRank orders what may be told of the same bytes: 0 is best.
+func gradeRank(f *found.Finding) int64 {
+	class := map[found.Class]int64{found.Matched: 0, found.Held: 1, found.Tombstoned: 2, found.Unknown: 3, found.Damaged: 4}[f.Class]
+	grade := map[found.Grade]int64{found.Verified: 0, found.Consistent: 1, found.Plausible: 2, found.Partial: 3}[f.Grade]
+	return class*10 + grade
+}
+
+// finding gives what is noted of some bytes, by their SHA-256.
+func (n *notes) finding(sum string) (f found.Finding, ok bool, err error) {
+	err = n.ask("SELECT fact FROM finding WHERE sum = ?", []any{sum}, func(s *sqlite.Stmt) error {
+		ok = true
+		return json.Unmarshal(column(s, 0), &f)
+	})
+	return f, ok, err
+}
