@@ -205,7 +205,6 @@ func (s *scan) takeCarved(ctx context.Context, c *carved) (state int, err error)
 	case carve.Partial, carve.Broken:
 		return headPending, nil
 	}
-	s.source.Carved++
 	o := s.runObject([]fsys.Extent{{Off: c.off, Len: c.piece.Len}}, c.piece.Len, "carved")
 	if _, err := s.takeObject(ctx, o); err != nil {
 		return 0, err
@@ -217,7 +216,6 @@ func (s *scan) takeCarved(ctx context.Context, c *carved) (state int, err error)
 }
 
 func (s *scan) takeProof(ctx context.Context, m *piece.Match, how string) error {
-	s.source.Carved++
 	o := s.runObject(m.Extents, m.Stored, how)
 	if _, err := s.takeObject(ctx, o); err != nil {
 		return err

@@ -33,11 +33,15 @@ func TestDamages(t *testing.T) {
 					for name, indexed := range map[string]bool{"index": true, "none": false} {
 						out := filepath.Join(t.TempDir(), "found")
 						r := run(t, d, out, indexed)
-						score, err := d.Score("salvor, "+name, limit, diskimage.Results(out))
+						any, err := d.Score(name+", all", limit, diskimage.Results(out))
 						if err != nil {
 							t.Fatal(err)
 						}
-						t.Logf("%s of %d", diskimage.Table([]*diskimage.Report{score}), r.Candidates)
+						score, err := d.Score(name+", sure", limit, diskimage.Results(out, "verified", "consistent"))
+						if err != nil {
+							t.Fatal(err)
+						}
+						t.Logf("%s of %d", diskimage.Table([]*diskimage.Report{any, score}), r.Candidates)
 						for _, e := range score.Examples {
 							t.Logf("%s: %s", e, line(t, out, e))
 						}

@@ -56,7 +56,7 @@ func (s *scan) noteFile(ctx context.Context, t fsys.Trace) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		s.nonsense++
+		s.note.nonsense++
 		return nil
 	}
 	if f.Type != fsys.Regular || len(f.Extents) == 0 && len(f.Inline) == 0 || f.Size > LongestMessage {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"time"
@@ -92,7 +91,7 @@ func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep b
 	m.whose(&f, places)
 	e.byHeader(m, &f)
 	for _, step := range []func(context.Context, *message, []place, *found.Finding) (bool, error){
-		e.owedByHash, e.heldByVault, e.deletedByUser, e.owedByName, e.owedByPlace, e.owedByMessageID,
+		e.owedByHash, e.owedByName, e.heldByVault, e.deletedByUser, e.leftOver, e.owedByMessageID,
 	} {
 		done, err := step(ctx, m, places, &f)
 		if err != nil {
@@ -168,7 +167,7 @@ func (e *engine) byHeader(m *message, f *found.Finding) {
 
 // owedByHash: size and SHA-1 are those of an owed message. Nothing else proves as
 // much, so it is asked first, and outweighs whatever a deletion or a path says.
-func (e *engine) owedByHash(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+func (e *engine) owedByHash(ctx context.Context, m *message, places []place, f *found.Finding) (bool, error) {
 	if len(m.missing) > 0 {
 		return false, nil
 	}
@@ -186,7 +185,8 @@ func (e *engine) owedByHash(_ context.Context, m *message, places []place, f *fo
 			return false, err
 		}
 	}
-	return true, nil
+	_, err = e.owedByName(ctx, m, places, f)
+	return true, err
 }
 
 // claim makes a finding a match. Of several owed messages the one that stood where
@@ -245,7 +245,7 @@ func (e *engine) heldByVault(ctx context.Context, m *message, places []place, f 
 			return true, nil
 		}
 	}
-	has, err := e.o.Catalog.HasContent(m.id)
+	has, err := e.o.Catalog.HasRecords(m.id)
 	if err != nil || !has {
 		return false, err
 	}
@@ -283,61 +283,76 @@ func (e *engine) deletedByUser(_ context.Context, m *message, _ []place, f *foun
 }
 
 // owedByName: its store called its file so, which Maildir does once in the world,
-// and its size is the one that the index promises.
+// or it is the file of that UID in that folder; and its size is the one that the
+// index promises, which knows no SHA-1 to ask for more.
 func (e *engine) owedByName(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
-	var wants []want
-	names := map[string]bool{f.Name: true}
-	for _, p := range places {
-		names[p.name] = true // a hard link: several messages of one content
+	if m.incomplete() || m.guess {
+		return false, nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		more, err := e.notes.byName(name)
-		if err != nil {
-			return false, err
-		}
-		wants = append(wants, more...)
+	wants, err := e.inPlace(places, f.Name)
+	if err != nil {
+		return false, err
 	}
+	wants = slices.DeleteFunc(wants, func(w want) bool { return !w.sha1.IsZero() || w.size != m.size && w.size != m.wire })
 	if len(wants) == 0 {
 		return false, nil
 	}
-	return m.named(wants, places, f, "its name and size are those that the index promises")
-}
-
-// owedByPlace: it is the file of an owed message, by its directory and its UID.
-func (e *engine) owedByPlace(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
-	for _, p := range places {
-		if p.user == "" || p.uid == 0 {
-			continue
+	if f.Class == found.Matched { // by its hash: it is these messages as well
+		for _, w := range wants {
+			m.claims = append(m.claims, w.id)
 		}
-		wants, err := e.notes.byPlace(p.owner)
-		if err != nil {
-			return false, err
-		}
-		if len(wants) > 0 {
-			return m.named(wants, places, f, "its folder, UID and size are those that the index promises")
-		}
-	}
-	return false, nil
-}
-
-// named judges what stands in the place of an owed message: it is that message, or
-// what is left of it.
-func (m *message) named(wants []want, places []place, f *found.Finding, why string) (bool, error) {
-	w := wants[0]
-	sized := w.size == m.size || w.size == m.wire
-	switch {
-	case w.sha1.IsZero() && sized && !m.incomplete() && !m.guess:
-		m.claim(f, wants, places, found.Verified, why)
 		return true, nil
-	case !m.current:
-		return false, nil // an older version of the file proves nothing
 	}
+	m.claim(f, wants, places, found.Verified, "its name and size are those that the index promises")
+	return true, nil
+}
+
+// inPlace gives the owed messages whose file this may be: by its name, or by its
+// directory and its UID. A file may have several names.
+func (e *engine) inPlace(places []place, name string) (wants []want, err error) {
+	seen := map[int64]bool{}
+	add := func(more []want, err error) error {
+		for _, w := range more {
+			if !seen[w.id] {
+				seen[w.id] = true
+				wants = append(wants, w)
+			}
+		}
+		return err
+	}
+	if err := add(e.notes.byName(name)); err != nil {
+		return nil, err
+	}
+	for _, p := range places {
+		if err := add(e.notes.byName(p.name)); err != nil {
+			return nil, err
+		}
+		if p.user != "" && p.uid != 0 {
+			if err := add(e.notes.byPlace(p.owner)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return wants, nil
+}
+
+// leftOver: it stands in the place of an owed message, and is not it: what is left
+// of it. An older version of a file proves nothing.
+func (e *engine) leftOver(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	if !m.current {
+		return false, nil
+	}
+	wants, err := e.inPlace(places, f.Name)
+	if err != nil || len(wants) == 0 {
+		return false, err
+	}
+	w := wants[0]
 	m.claim(f, wants[:1], places, found.Partial, "")
 	f.Class = found.Damaged
 	switch {
 	case len(m.missing) > 0:
 		f.Why = fmt.Sprintf("an owed message of %d bytes, of which %d cannot be read", m.size, total(m.missing))
-	case !sized:
+	case w.size != m.size && w.size != m.wire:
 		f.Why = fmt.Sprintf("the file of an owed message of %d bytes, but it has %d", w.size, m.size)
 	default:
 		f.Why = "the file of an owed message, but something else stands in its blocks"

@@ -46,3 +46,30 @@ func (e *engine) settle(source string, places []place) (later bool, err error) {
 
 // errLater says that a message can be judged better when more is known.
 var errLater = errors.New("later")
+
+// nameUsers gives what was found by its header to the users whose directories were
+// found: a header names an address, and a directory may name only what is before
+// the "@".
+func (e *engine) nameUsers() error {
+	if e.users != nil {
+		return nil // they are known from elsewhere
+	}
+	type alias struct{ address, user string }
+	var all []alias
+	err := e.notes.ask(`SELECT DISTINCT h.user, p.user FROM finding h JOIN finding p ON p.user_by = 'path' AND p.user = substr(h.user, 1, instr(h.user, '@') - 1)
+		WHERE h.user_by = 'header' AND instr(h.user, '@') > 1 AND NOT EXISTS (SELECT 1 FROM finding f WHERE f.user_by = 'path' AND f.user = h.user)`, nil,
+		func(s *sqlite.Stmt) error {
+			all = append(all, alias{s.ColumnText(0), s.ColumnText(1)})
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		err := e.notes.put("UPDATE finding SET user = ?, fact = CAST(json_set(CAST(fact AS TEXT), '$.user', ?) AS BLOB) WHERE user_by = 'header' AND user = ?", a.user, a.user, a.address)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

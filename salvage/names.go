@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"salvor/salvage/fsys"
 
@@ -21,7 +22,7 @@ func (s *scan) names(ctx context.Context) error {
 			return s.name(e)
 		})
 		if err != nil && ctx.Err() == nil {
-			s.nonsense++
+			s.note.nonsense++
 			return s.notes.err
 		}
 		return err
@@ -113,7 +114,7 @@ func (s *scan) links(inode uint64) (out []link, err error) {
 
 // dir gives a directory's path.
 func (s *scan) dir(inode, up uint64) (string, error) {
-	if path, ok := s.dirs[inode]; ok && inode != 0 {
+	if path, ok := s.dirs.get(inode); ok {
 		return path, nil
 	}
 	var names []string
@@ -148,13 +149,32 @@ func (s *scan) dir(inode, up uint64) (string, error) {
 	for i := len(names) - 1; i >= 0; i-- {
 		path += "/" + names[i]
 	}
-	if len(s.dirs) > dirsKept {
-		clear(s.dirs)
+	s.dirs.put(inode, path)
+	return path, nil
+}
+
+// dirs remembers the paths of some directories.
+type dirs struct {
+	mu    sync.Mutex
+	paths map[uint64]string
+}
+
+func (d *dirs) get(inode uint64) (string, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	path, ok := d.paths[inode]
+	return path, ok
+}
+
+func (d *dirs) put(inode uint64, path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.paths) > dirsKept || d.paths == nil {
+		d.paths = map[uint64]string{}
 	}
 	if inode != 0 {
-		s.dirs[inode] = path
+		d.paths[inode] = path
 	}
-	return path, nil
 }
 
 // dirsKept is how many directories' paths are in memory.

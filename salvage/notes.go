@@ -24,7 +24,7 @@ const notesSchema = `
 CREATE TABLE volume (
 	id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mark BLOB NOT NULL,
 	system TEXT NOT NULL DEFAULT '', swept INTEGER NOT NULL DEFAULT 0, stage INTEGER NOT NULL DEFAULT 0,
-	unknown INTEGER NOT NULL DEFAULT 0);
+	unknown INTEGER NOT NULL DEFAULT 0, nonsense INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE trace (
 	volume INTEGER NOT NULL, kind TEXT NOT NULL, off INTEGER NOT NULL, origin TEXT NOT NULL,
 	seq INTEGER NOT NULL, number INTEGER NOT NULL, raw BLOB,
@@ -56,8 +56,9 @@ CREATE TABLE place (
 CREATE TABLE tomb (content BLOB NOT NULL, user TEXT NOT NULL, PRIMARY KEY (content, user)) WITHOUT ROWID;
 CREATE TABLE finding (
 	id TEXT PRIMARY KEY, sum TEXT NOT NULL UNIQUE, class TEXT NOT NULL, rank INTEGER NOT NULL, claim INTEGER NOT NULL,
-	source TEXT NOT NULL, user TEXT NOT NULL, places INTEGER NOT NULL, missing INTEGER NOT NULL, fact BLOB NOT NULL) WITHOUT ROWID;
+	source TEXT NOT NULL, user TEXT NOT NULL, places INTEGER NOT NULL, missing INTEGER NOT NULL, how TEXT NOT NULL, user_by TEXT NOT NULL, fact BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX finding_class ON finding (class, id);
+CREATE INDEX finding_user ON finding (user_by, user);
 CREATE INDEX finding_claim ON finding (claim) WHERE claim <> 0;
 `
 
@@ -214,17 +215,19 @@ type volumeNote struct {
 	swept   int64 // how far the sweep came, in bytes
 	stage   stage // the stage to go on with
 	unknown int64 // bytes that the sweep found to be unknown
+	// nonsense counts what had the shape of something and made no sense.
+	nonsense int64
 }
 
 // volume finds a volume's note. One of the same name that is another (by its size
 // or the mark, a hash of what it begins with) is forgotten with all its traces.
 func (n *notes) volume(name string, size int64, mark []byte) (v volumeNote, err error) {
 	known := false
-	err = n.ask("SELECT id, size, mark, swept, stage, unknown FROM volume WHERE name = ?", []any{name}, func(s *sqlite.Stmt) error {
+	err = n.ask("SELECT id, size, mark, swept, stage, unknown, nonsense FROM volume WHERE name = ?", []any{name}, func(s *sqlite.Stmt) error {
 		was := make([]byte, s.ColumnLen(2))
 		s.ColumnBytes(2, was)
 		known = s.ColumnInt64(1) == size && string(was) == string(mark)
-		v = volumeNote{id: s.ColumnInt64(0), swept: s.ColumnInt64(3), stage: stage(s.ColumnInt64(4)), unknown: s.ColumnInt64(5)}
+		v = volumeNote{id: s.ColumnInt64(0), swept: s.ColumnInt64(3), stage: stage(s.ColumnInt64(4)), unknown: s.ColumnInt64(5), nonsense: s.ColumnInt64(6)}
 		return nil
 	})
 	if err != nil || known {
@@ -291,7 +294,7 @@ func (n *notes) eachTrace(ctx context.Context, volume int64, kind fsys.Kind, fn 
 
 // mark notes how far the salvage of a volume came, durably.
 func (n *notes) mark(v *volumeNote) error {
-	if err := n.put("UPDATE volume SET swept = ?, stage = ?, unknown = ? WHERE id = ?", v.swept, int64(v.stage), v.unknown, v.id); err != nil {
+	if err := n.put("UPDATE volume SET swept = ?, stage = ?, unknown = ?, nonsense = ? WHERE id = ?", v.swept, int64(v.stage), v.unknown, v.nonsense, v.id); err != nil {
 		return err
 	}
 	return n.commit()

@@ -204,7 +204,6 @@ func (s *scan) takeRest(ctx context.Context, off int64) error {
 	if err != nil || p.Verdict == carve.NotMail || p.Len <= 0 {
 		return err
 	}
-	s.source.Carved++
 	o := s.runObject([]fsys.Extent{{Off: off, Len: p.Len}}, p.Len, "carved")
 	o.rest = true
 	_, err = s.takeObject(ctx, o)

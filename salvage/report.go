@@ -3,6 +3,7 @@ package salvage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -51,7 +52,7 @@ type Source struct {
 	System   string `json:"system,omitempty"` // "ext4", "xfs", "directory"; "": none that is known
 	Unknown  int64  `json:"unreadable_bytes"`
 	Files    int64  `json:"files"`    // that any record describes
-	Carved   int64  `json:"carved"`   // beginnings of messages that no file explains
+	Carved   int64  `json:"carved"`   // messages, and parts of such, that no file explains
 	Nonsense int64  `json:"nonsense"` // records that made no sense
 	Found    Counts `json:"found"`
 }
@@ -113,7 +114,7 @@ const listed = `class IN ('matched', 'unknown', 'damaged') AND NOT ` + supersede
 
 // finish writes the list of findings and adds everything up.
 func (e *engine) finish(ctx context.Context) error {
-	if err := e.notes.commit(); err != nil {
+	if err := errors.Join(e.nameUsers(), e.notes.commit()); err != nil {
 		return err
 	}
 	if err := e.o.Keeper.Finish(ctx, func(yield func(*found.Finding) error) error { return e.findings(ctx, yield) }); err != nil {
@@ -129,13 +130,14 @@ func (e *engine) count() error {
 	r := e.report
 	users := map[string]*Counts{}
 	var all Counts
-	query := "SELECT source, user, CASE WHEN " + superseded + " THEN 'superseded' ELSE class END AS c, count(*) FROM finding GROUP BY source, user, c"
+	query := "SELECT source, user, CASE WHEN " + superseded + " THEN 'superseded' ELSE class END AS c, count(*), sum(how IN ('carved', 'pieced')) FROM finding GROUP BY source, user, c"
 	err := e.notes.ask(query, nil, func(s *sqlite.Stmt) error {
 		class, n := s.ColumnText(2), s.ColumnInt64(3)
 		all.add(class, n)
 		for _, source := range r.Sources {
 			if source.Name == s.ColumnText(0) {
 				source.Found.add(class, n)
+				source.Carved += s.ColumnInt64(4)
 			}
 		}
 		if users[s.ColumnText(1)] == nil {

@@ -130,11 +130,9 @@ type scan struct {
 	note   volumeNote
 	system fsys.System
 	ground *ground
-	dirs   map[uint64]string // paths of directories
-	wise   bool              // the system has learnt from the sweep
-	// nonsense counts what had the shape of something and made no sense.
-	nonsense int64
-	source   *Source
+	dirs   dirs
+	wise   bool // the system has learnt from the sweep
+	source *Source
 }
 
 func (e *engine) volume(ctx context.Context, v volume.Volume) (err error) {
@@ -142,7 +140,7 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) (err error) {
 	if err != nil {
 		return err
 	}
-	s := &scan{engine: e, v: v, dirs: map[uint64]string{}}
+	s := &scan{engine: e, v: v}
 	if s.note, err = e.notes.volume(v.Name(), v.Size(), mark); err != nil {
 		return err
 	}
@@ -187,8 +185,9 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) (err error) {
 			return err
 		}
 	}
-	s.source.Unknown = s.note.unknown
-	return nil
+	s.source.Unknown, s.source.Nonsense = s.note.unknown, s.note.nonsense
+	s.source.Files, err = e.notes.number("SELECT count(*) FROM file WHERE volume = ?", s.note.id)
+	return err
 }
 
 // learnSystem lets the system learn from what the sweep has found.

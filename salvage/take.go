@@ -85,14 +85,14 @@ func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Rea
 // note notes a finding, or one more place of it. The better grade is told.
 func (e *engine) note(f *found.Finding, m *message) error {
 	r := gradeRank(f)
-	err := e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, places, missing, fact) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?) "+
+	err := e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, places, missing, how, user_by, fact) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) "+
 		"ON CONFLICT (sum) DO UPDATE SET places = places + 1",
-		f.ID, f.SHA256Stored, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), encode(f))
+		f.ID, f.SHA256Stored, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f))
 	if err != nil {
 		return err
 	}
-	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, fact = ? WHERE sum = ? AND rank > ?",
-		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), encode(f), f.SHA256Stored, r)
+	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, how = ?, user_by = ?, fact = ? WHERE sum = ? AND rank > ?",
+		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256Stored, r)
 	if err != nil || f.Class != found.Matched {
 		return err
 	}
