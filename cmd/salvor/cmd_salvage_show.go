@@ -12,13 +12,18 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"salvor/catalog"
+	"salvor/internal/incident"
+	"salvor/internal/incident/stow"
+	"salvor/restore"
 	"salvor/salvage/found"
 )
 
 func (a *app) salvageShowCommand() *cli.Command {
 	return &cli.Command{
 		Name: "show", ArgsUsage: "[DIR] [ID]", Usage: "list what a salvage has found, or look at one finding",
-		Description: `Lists the findings in the result directory DIR. With the ID of one, or its beginning, it shows where that was found, what
+		Description: `Lists the findings in the result directory DIR or, with --incident, those that are in
+the vault. With the ID of one, or its beginning, it shows where that was found, what
 is missing of it, and its main headers, with control characters made visible.
 --headers shows all of its header, --raw prints exactly its bytes, with zeros for
 what is missing.
@@ -26,9 +31,10 @@ what is missing.
 CLASS is matched (it is owed, and proved to be), already_held, tombstoned (its user
 deleted it), unknown (nobody claims it) or damaged. GRADE is verified, consistent,
 plausible or partial.`,
-		UsageText: "salvor salvage show /root/rescued --class unknown --user alice\nsalvor salvage show /root/rescued --class damaged --json\n" +
+		UsageText: "salvor salvage show /root/rescued --class unknown --user alice\nsalvor salvage show --incident server3 --class damaged --json\n" +
 			"salvor salvage show /root/rescued 3f2a --headers",
 		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "incident", Usage: "what was put into the vault for the incident `NAME`"},
 			&cli.StringSliceFlag{Name: "class", Usage: "only findings of this `CLASS` (repeatable)"},
 			&cli.StringSliceFlag{Name: "grade", Usage: "only findings of this `GRADE` (repeatable)"},
 			&cli.StringFlag{Name: "user", Usage: "only what is, or seems to be, mail of `USER`"},
@@ -52,17 +58,21 @@ func (a *app) salvageShow(ctx context.Context, c *cli.Context) error {
 	args := c.Args().Slice()
 	var where catch
 	var err error
-	if len(args) > 0 {
+	if c.String("incident") != "" {
+		where, err = a.catchOfIncident(ctx, c.String("incident"), len(args) > 0)
+	} else if len(args) > 0 {
 		where, err = catchOfDir(args[0])
 		args = args[1:]
 	} else {
-		err = withHint(usagef("where are the findings?"), "as in: salvor salvage show DIR")
+		err = withHint(usagef("where are the findings?"), "as in: salvor salvage show DIR, or salvor salvage show --incident NAME")
 	}
 	if err != nil {
 		return err
 	}
 	defer where.close()
 	switch one := c.Bool("raw") || c.Bool("headers"); {
+	case len(args) > 1:
+		return usagef("too many arguments: with --incident, only an ID")
 	case len(args) == 1:
 		return a.showFinding(ctx, c, where, args[0])
 	case one:
@@ -79,8 +89,54 @@ func catchOfDir(dir string) (catch, error) {
 	if err != nil {
 		return catch{}, err
 	}
+	return catchInDir(d), nil
+}
+
+func catchInDir(d *found.Dir) catch {
 	return catch{findings: d.Findings, close: d.Close,
-		open: func(_ context.Context, f *found.Finding) (io.ReadCloser, error) { return d.Content(f) }}, nil
+		open: func(_ context.Context, f *found.Finding) (io.ReadCloser, error) { return d.Content(f) }}
+}
+
+// catchOfIncident is what the vault has for an incident. Listing it needs no
+// identity, reading does.
+func (a *app) catchOfIncident(ctx context.Context, name string, read bool) (catch, error) {
+	s, err := a.openReader(ctx)
+	if err != nil {
+		return catch{}, err
+	}
+	_, ok, err := s.catalog.Incident(name)
+	if err == nil && !ok {
+		err = incidentHint(fmt.Errorf("%q: %w", name, incident.ErrUnknown))
+	}
+	if err != nil {
+		return catch{}, err
+	}
+	var chunks restore.Chunks
+	if read {
+		reader, err := a.mustRead(s)
+		if err != nil {
+			return catch{}, err
+		}
+		chunks = s.history().Chunks(reader)
+	}
+	return catchInVault(s.catalog, chunks, name), nil
+}
+
+func catchInVault(c *catalog.Catalog, chunks restore.Chunks, name string) catch {
+	read := func(ctx context.Context, e *catalog.Entry) ([]byte, error) { return restore.Message(ctx, c, chunks, e) }
+	return catch{findings: stow.Findings(c, name), open: stow.Open(c, name, read), close: func() error { return nil }}
+}
+
+// find gives the finding whose ID is, or begins with, id.
+func (w catch) find(ctx context.Context, id string) (*found.Finding, error) {
+	return found.Find(id, func(yield func(*found.Finding) error) error {
+		return w.findings(ctx, func(f *found.Finding, err error) error {
+			if err != nil {
+				return nil // somebody else's line
+			}
+			return yield(f)
+		})
+	})
 }
 
 // chosenFindings makes a filter of the flags.
@@ -159,14 +215,7 @@ func ownerOf(f *found.Finding) string {
 }
 
 func (a *app) showFinding(ctx context.Context, c *cli.Context, where catch, id string) error {
-	f, err := found.Find(id, func(yield func(*found.Finding) error) error {
-		return where.findings(ctx, func(f *found.Finding, err error) error {
-			if err != nil {
-				return nil // somebody else's line
-			}
-			return yield(f)
-		})
-	})
+	f, err := where.find(ctx, id)
 	if errors.Is(err, found.ErrNoFinding) || errors.Is(err, found.ErrAmbiguous) {
 		return withHint(err, "`salvor salvage show` without an ID lists them")
 	}

@@ -29,14 +29,19 @@ func (a *app) redeliverFrom(ctx context.Context, c *cli.Context, s *session, o *
 			return nil, err
 		}
 		chunks := s.history().Chunks(reader)
-		o.From = redeliver.Vault{Catalog: s.catalog, Incident: o.Name, Read: func(ctx context.Context, id chunk.ID) ([]byte, error) {
+		later := redeliver.Vault{Catalog: s.catalog, Incident: o.Name, Read: func(ctx context.Context, id chunk.ID) ([]byte, error) {
 			return wireFromVault(ctx, s.catalog, chunks, id)
 		}}
+		salvaged, err := a.resultsOf(ctx, c, catchInVault(s.catalog, chunks, o.Name), o.Name)
+		if err != nil {
+			return nil, err
+		}
+		o.From = redeliver.Sources{salvaged, later}
 		return end, nil
 	}
 	results, err := found.Open(from)
 	if err == nil {
-		if o.From, err = a.resultsOf(ctx, c, results, o); err != nil {
+		if o.From, err = a.resultsOf(ctx, c, catchInDir(results), results.Head().Incident); err != nil {
 			return nil, errors.Join(err, results.Close())
 		}
 		return results.Close, nil
@@ -45,7 +50,7 @@ func (a *app) redeliverFrom(ctx context.Context, c *cli.Context, s *session, o *
 		return nil, fmt.Errorf("--from: %w", err)
 	}
 	if len(c.StringSlice("damaged")) > 0 || c.String("folder") != "" {
-		return nil, withHint(usagef("--damaged and --folder are for what salvor salvage has found"), "--from names its result directory")
+		return nil, withHint(usagef("--damaged and --folder are for what salvor salvage has found"), "--from names its result directory, or is vault")
 	}
 	if stores.CheckSource(from) == nil {
 		source, err := stores.OpenSource(from, a.storeOptions("", notEmpty([]string{o.User})))
@@ -67,13 +72,12 @@ func (a *app) redeliverFrom(ctx context.Context, c *cli.Context, s *session, o *
 }
 
 // resultsOf reads what a salvage has found.
-func (a *app) resultsOf(ctx context.Context, c *cli.Context, d *found.Dir, o *redeliver.Options) (redeliver.Source, error) {
-	r := redeliver.Results{Findings: d.Findings, Foreign: d.Head().Incident != o.Name, User: o.User, Folder: c.String("folder"),
-		Open: func(_ context.Context, f *found.Finding) (io.ReadCloser, error) { return d.Content(f) }}
+func (a *app) resultsOf(ctx context.Context, c *cli.Context, from catch, incident string) (redeliver.Source, error) {
+	r := redeliver.Results{Findings: from.findings, Open: from.open, Foreign: incident != c.String("incident"), User: c.String("user"), Folder: c.String("folder")}
 	for _, id := range c.StringSlice("damaged") {
-		f, err := d.Find(ctx, id)
+		f, err := from.find(ctx, id)
 		if err != nil {
-			return nil, withHint(usagef("--damaged: %w", err), "`salvor salvage show DIR --class damaged` lists them")
+			return nil, withHint(usagef("--damaged: %w", err), "`salvor salvage show --class damaged` lists them")
 		}
 		if f.Class != found.Damaged {
 			return nil, withHint(usagef("--damaged: finding %s is %s, not damaged", f.ID, f.Class), "what is whole needs no --damaged: it is delivered where it is owed")

@@ -24,6 +24,19 @@ type Source interface {
 	Contents(ctx context.Context, yield func(Content) error) error
 }
 
+// Sources are several as one.
+type Sources []Source
+
+// Contents gives what all of them have.
+func (s Sources) Contents(ctx context.Context, yield func(Content) error) error {
+	for _, one := range s {
+		if err := one.Contents(ctx, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // A Content is something that was found: a message, or not.
 type Content struct {
 	Place string // where it is, for people

@@ -55,6 +55,10 @@ func (v Vault) look(c *catalog.Claim, yield func(Content) error) error {
 	if err != nil || !ok {
 		return err
 	}
+	// What is there as a finding only, Results gives.
+	if has, err := v.Catalog.HasRecords(id); err != nil || !has {
+		return err
+	}
 	return yield(Content{Place: "the vault", Date: c.InternalDate, Open: func(ctx context.Context) (io.ReadCloser, error) {
 		stored, err := v.Read(ctx, id)
 		return io.NopCloser(bytes.NewReader(stored)), err
