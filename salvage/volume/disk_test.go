@@ -114,6 +114,7 @@ func TestMemoryOfBadSectorsIsBounded(t *testing.T) {
 }
 
 func TestDiskThatIsGone(t *testing.T) {
+	data := random(1, 8<<20)
 	for _, c := range []struct {
 		name  string
 		bad   Ranges
@@ -129,7 +130,7 @@ func TestDiskThatIsGone(t *testing.T) {
 		{"end of file", Ranges{{4 << 20, 4 << 20}}, io.EOF, false, 6000},
 		{"nothing said", Ranges{{1 << 20, 512}}, nil, false, 100},
 	} {
-		f := &flaky{data: random(1, 8<<20), bad: c.bad, cause: c.cause}
+		f := &flaky{data: data, bad: c.bad, cause: c.cause}
 		v, err := New("disk", f, 8<<20, Options{})
 		if err != nil {
 			t.Fatal(err)

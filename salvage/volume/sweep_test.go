@@ -152,7 +152,8 @@ func TestSweepOfTheUnknown(t *testing.T) {
 }
 
 func TestSweepEnds(t *testing.T) {
-	disk := func(bad ...Range) Volume { return memory(t, "disk", random(1, 32<<20), bad...) }
+	data := random(1, 32<<20)
+	disk := func() Volume { return memory(t, "disk", data) }
 	stop := errors.New("enough")
 	t.Run("with the error of each", func(t *testing.T) {
 		calls := 0
@@ -174,7 +175,7 @@ func TestSweepEnds(t *testing.T) {
 		}
 	})
 	t.Run("with a disk that is gone", func(t *testing.T) {
-		f := &flaky{data: random(1, 32<<20), cause: unix.ENODEV}
+		f := &flaky{data: data, cause: unix.ENODEV}
 		v, err := New("disk", f, 32<<20, Options{})
 		if err != nil {
 			t.Fatal(err)
