@@ -109,7 +109,7 @@ func Follow(ctx context.Context, r Blocks, head int64, o Options) (Piece, error)
 	if err != nil {
 		return Piece{}, err
 	}
-	p := Piece{Off: head, Break: -1, Verdict: NotMail}
+	p := Piece{Off: head, Break: -1, Verdict: NotMail, Why: "it does not begin as mail does"}
 	if head < 0 || head >= r.Size() {
 		return p, nil
 	}
@@ -119,9 +119,9 @@ func Follow(ctx context.Context, r Blocks, head int64, o Options) (Piece, error)
 	}
 	sign, ok := Head(b)
 	if p.Sign = sign; !ok {
-		p.Why = "it does not begin as mail does"
 		return p, nil
 	}
+	p.Why = ""
 	s := &section{ctx: ctx, r: r, off: head, size: min(o.Limit, r.Size()-head)}
 	switch sign.Kind {
 	case Dbox:

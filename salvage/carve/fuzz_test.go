@@ -19,6 +19,7 @@ func seeds(f *testing.F) {
 		[]byte("From a@example.org Mon Jul  1 10:00:00 2024\n" + letter + "\nFrom b@example.org Mon Jul  1 11:00:00 2024\n\n"),
 		gzipped(pic), bzip2ed, zstded([]byte(letter)), zstded(pic), gzipped(make([]byte, 1<<16)),
 		[]byte("Content-Type: multipart/digest; boundary=a\n\n--a\n\n--a\nContent-Type: message/rfc822\n\n--a--\n--a--"),
+		[]byte("Content-Type: multipart/diges\xb9\xb9\xb9t; boundary=r\n\n--r\n\n--r--\n"),
 		[]byte("X:\nContent-Transfer-Encoding: base64\n\n=\n \n\n"),
 	} {
 		f.Add(b)

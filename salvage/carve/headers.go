@@ -107,7 +107,7 @@ func fields(r io.Reader, yield func(name, value string)) error {
 }
 
 func canonical(name string) string {
-	b := []byte(strings.ToLower(name))
+	b := []byte(lower(name))
 	for i := range b {
 		if (i == 0 || b[i-1] == '-') && b[i] >= 'a' && b[i] <= 'z' {
 			b[i] -= 'a' - 'A'

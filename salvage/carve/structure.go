@@ -219,8 +219,8 @@ func (s *structure) endField() {
 	}
 	name, value, _ := bytes.Cut(s.field, []byte(":"))
 	s.field = nil
-	low := strings.ToLower(strings.TrimSpace(string(value)))
-	switch strings.ToLower(string(bytes.TrimSpace(name))) {
+	low := lower(strings.TrimSpace(string(value)))
+	switch lower(string(bytes.TrimSpace(name))) {
 	case "content-type":
 		s.kind.media, _, _ = strings.Cut(low, ";")
 		s.kind.media = strings.TrimSpace(s.kind.media)
@@ -321,7 +321,7 @@ func (s *structure) finish(r *reading) {
 // parameter gives a parameter of a Content-Type field, "" where it has none. It
 // takes what mailers write, quoted or not.
 func parameter(value, name string) string {
-	low := strings.ToLower(value)
+	low := lower(value)
 	for at := 0; ; {
 		i := strings.Index(low[at:], name)
 		if i < 0 {
@@ -345,4 +345,16 @@ func parameter(value, name string) string {
 		}
 		return rest
 	}
+}
+
+// lower makes ASCII letters small, and leaves all other bytes as they are: the
+// length stays.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
