@@ -1,6 +1,9 @@
 package carve
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Points that a field's name gives to the guess that a header of mail begins.
 // What only mail has gives two, what other texts have as well one, and what HTTP
@@ -50,6 +53,18 @@ func pointsOf(name []byte) int {
 		}
 	}
 	return 0
+}
+
+// openers are fields with which messages begin, besides those of tracing.
+var openers = map[string]bool{"return-path": true, "received": true, "delivered-to": true, "dkim-signature": true, "authentication-results": true,
+	"received-spf": true, "domainkey-signature": true, "envelope-to": true, "from": true, "to": true, "subject": true, "date": true,
+	"message-id": true, "mime-version": true, "content-type": true, "bcc": true, "in-reply-to": true, "user-agent": true}
+
+// opens tells whether messages begin with a field. Of one that is not among these
+// the beginning may be missing: the end of another message's header looks so.
+func opens(name []byte) bool {
+	low := lower(string(name))
+	return openers[low] || strings.HasPrefix(low, "x-") || strings.HasPrefix(low, "arc-") || strings.HasPrefix(low, "resent-")
 }
 
 // once are fields that a header has only once.
@@ -115,6 +130,10 @@ var class = func() (t [256]byte) {
 
 // classes gives all classes that the bytes of b have.
 func classes(b []byte) (bits byte) {
+	for len(b) >= 4 {
+		bits |= class[b[0]] | class[b[1]] | class[b[2]] | class[b[3]]
+		b = b[4:]
+	}
 	for _, c := range b {
 		bits |= class[c]
 	}

@@ -288,6 +288,10 @@ func (w *walk) judge(closed int64) {
 		p.Verdict, p.Why = Plausible, fmt.Sprintf("nothing vouches for what follows byte %d", w.weak)
 	case p.Verdict == Whole && closed > 0 && w.why != StructEnd && w.why != ZeroTail:
 		p.Verdict, p.Why = Plausible, "something follows its last boundary, and it may be its own"
+	case p.Verdict == Whole && (!w.mime.opener || !w.mime.from):
+		p.Verdict, p.Why = Plausible, "it may begin within a header"
+	case p.Verdict == Whole && (w.mime.alien < 0 || w.mime.alien > 0 && w.until-w.mime.alien <= 4):
+		p.Verdict, p.Why = Plausible, "it may be a part of another message"
 	case p.Verdict == Whole && cut:
 		p.Verdict, p.Why = Plausible, "its end is known by what follows only: "+string(w.why)
 	}

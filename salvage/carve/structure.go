@@ -37,6 +37,9 @@ type structure struct {
 	part     part
 	parts    int
 	dashes   int64 // a line that looks like a boundary
+	alien    int64 // behind one that closes, in a message without parts; -1: one that opens
+	from     bool  // the first header has a From
+	opener   bool  // the first field is one with which messages begin
 	blobs    int   // lines of base64 in a row, in a text
 	blobFrom int64 // the line before them
 	armour   bool  // that line announces a signature or the like
@@ -129,14 +132,22 @@ func (s *structure) textLine(r *reading, l *line) {
 }
 
 // strange notices a boundary that is none of the message's: a line of dashes and
-// one word, and a part's header behind it.
+// one word, and a part's header behind it; or one that closes, in a message without
+// parts, which then may stand in another.
 func (s *structure) strange(r *reading, l *line) {
+	const why = "a boundary stands here that is none of the message's"
+	dashed := len(l.text) > 8 && l.text[0] == '-' && l.text[1] == '-' && l.text[2] != ' ' && bytes.IndexByte(l.text, ' ') < 0
 	switch {
-	case len(s.levels) == 0:
-	case len(l.text) > 8 && l.text[0] == '-' && l.text[1] == '-' && l.text[2] != ' ' && bytes.IndexByte(l.text, ' ') < 0:
+	case !dashed && (s.dashes == 0 || r.last != s.dashes):
+	case dashed:
 		s.dashes = l.at
-	case s.dashes > 0 && r.last == s.dashes && len(l.text) > 8 && strings.EqualFold(string(l.text[:8]), "content-"):
-		r.doubtAt(s.dashes, "a boundary stands here that is none of the message's")
+		if !s.opened && bytes.HasSuffix(l.text, []byte("--")) && len(bytes.Trim(l.text, "-=_")) > 6 {
+			s.alien = r.off
+		}
+	case len(l.text) > 8 && strings.EqualFold(string(l.text[:8]), "content-"):
+		if s.alien = -1; len(s.levels) > 0 {
+			r.doubtAt(s.dashes, why)
+		}
 	}
 }
 
@@ -202,7 +213,10 @@ func (s *structure) headerLine(r *reading, l *line) {
 	s.endField()
 	s.once |= onceBit(l.text[:n])
 	if first {
-		s.fields++
+		if s.fields++; s.fields == 1 {
+			rest := l.text[n:]
+			s.opener = opens(l.text[:n]) && (len(rest) == 1 || rest[1] == ' ' || rest[1] == '\t' || rest[0] != ':')
+		}
 		if s.fields <= longestScore {
 			s.score += pointsOf(l.text[:n])
 		}
@@ -238,7 +252,7 @@ func (s *structure) endHeader(r *reading) {
 	s.endField()
 	k := s.kind
 	if s.header == 0 {
-		s.header = r.off
+		s.header, s.from = r.off, s.once&onceBit([]byte("from")) != 0
 	}
 	s.inHeader, s.nested, s.bad, s.kind = false, false, 0, partKind{}
 	s.part = part{at: r.off, encoding: k.encoding}
