@@ -140,6 +140,20 @@ func TestFollowErrors(t *testing.T) {
 	}
 }
 
+// A volume made of what looks like one header must not be read to its end from
+// each of its blocks.
+func TestFollowIsBounded(t *testing.T) {
+	for _, line := range []string{"Received: from x\n", "X-Y: z\n", "Subject: x\n\nno line end in this block "} {
+		b := []byte(strings.Repeat(line, block/len(line)+1))
+		if strings.HasPrefix(line, "Subject") {
+			b = append([]byte(line), bytes.Repeat([]byte("x"), block)...)
+		}
+		if p := follow(t, &disk{data: bytes.Repeat(b[:block], 1000)}, 0, Options{}); p.Len > (maxPassed+1)*block || p.Verdict == Whole {
+			t.Errorf("%q: %d bytes, %s", line, p.Len, p.Verdict)
+		}
+	}
+}
+
 var errDead = errors.New("the disk is gone")
 
 type dead struct{ *disk }

@@ -21,6 +21,8 @@ type walk struct {
 	lines []int64
 	holes int64 // in a row
 	seen  int   // how much of odd
+	// passed is how many blocks that look like heads it has gone over.
+	passed int
 }
 
 const (
@@ -28,6 +30,9 @@ const (
 	maxHole = 4 << 20
 	// maxEpilogue is how much may stand behind the last boundary.
 	maxEpilogue = 64 << 10
+	// maxPassed bounds the heads within a message, and with them how often a block
+	// is read again for another head before it.
+	maxPassed = 64
 	// maxLineEnds is how many blocks that end with a line are kept as ends.
 	maxLineEnds = 16
 )
@@ -186,6 +191,9 @@ func (w *walk) another(b []byte) bool {
 	s, ok := Head(b)
 	if !ok {
 		return false
+	}
+	if w.passed++; w.passed > maxPassed {
+		return true
 	}
 	if w.reading.torn { // behind a hole
 		return s.Score >= sure
