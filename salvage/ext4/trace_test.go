@@ -4,66 +4,89 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"salvor/salvage/fsys"
 )
 
-// With inode tables and journal gone, the leaves of extent trees still hold the
-// pieces of large files, in order; and their checksums say whose they are.
+// With inode tables and journal gone, or all files removed, the leaves of extent
+// trees still hold the pieces of large files, in order: the kernel clears a removed
+// file's inode, and gives the leaves up as they are. Their checksums say whose they
+// are.
 func TestMapsAlone(t *testing.T) {
-	image, want := aged(t, flavours["ext4"]...)
-	intact := mustOpen(t, openDisk(t, image))
-	before := sweep(t, intact)
-	keys := map[uint32]uint64{}
-	for _, files := range before.files {
-		for _, f := range files {
-			for _, k := range intact.Keys(f.Inode, f.Generation) {
-				keys[k] = f.Inode
+	for name, hurt := range map[string]func(t *testing.T, image string, f *FS){
+		"inode tables": func(t *testing.T, image string, f *FS) {
+			for _, s := range f.tables {
+				overwrite(t, image, s.off, s.end-s.off, true)
 			}
-		}
+		},
+		"removed": func(t *testing.T, image string, f *FS) {
+			mounted(t, image, func(root string) {
+				if err := os.RemoveAll(filepath.Join(root, "spool")); err != nil {
+					t.Fatal(err)
+				}
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			image, want := aged(t, flavours["ext4"]...)
+			intact := mustOpen(t, openDisk(t, image))
+			keys := map[uint32]uint64{}
+			for _, files := range sweep(t, intact).files {
+				for _, f := range files {
+					for _, k := range intact.Keys(f.Inode, f.Generation) {
+						keys[k] = f.Inode
+					}
+				}
+			}
+			maps, err := intact.journalMaps(context.Background())
+			if err != nil || len(maps) == 0 {
+				t.Fatalf("journal: %v, %v", maps, err)
+			}
+			hurt(t, image, intact)
+			for _, e := range maps[0] {
+				overwrite(t, image, e.Off, e.Len, false)
+			}
+			h := sweep(t, mustOpen(t, openDisk(t, image)))
+			if whole := wholeByMap(t, h, want, keys); whole != 3 {
+				t.Errorf("%d of 3 large files from their maps alone, %v", whole, h.census())
+			}
+		})
 	}
-	maps, err := intact.journalMaps(context.Background())
-	if err != nil || len(maps) == 0 {
-		t.Fatalf("journal: %v, %v", maps, err)
-	}
-	for _, e := range maps[0] {
-		overwrite(t, image, e.Off, e.Len, false)
-	}
-	for _, s := range intact.tables {
-		overwrite(t, image, s.off, s.end-s.off, true)
-	}
-	h := sweep(t, mustOpen(t, openDisk(t, image)))
+}
+
+// wholeByMap counts the files that block maps alone lead to, and checks whose these
+// say they are.
+func wholeByMap(t *testing.T, h *harvest, want truth, keys map[uint32]uint64) int {
+	t.Helper()
 	whole := 0
-	for path, o := range want {
-		for _, tr := range h.traces {
-			if tr.Kind != fsys.Map {
+	for _, tr := range h.traces {
+		if tr.Kind != fsys.Map {
+			continue
+		}
+		file, err := h.fs.File(context.Background(), tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content := h.content(file)
+		if file.Size != -1 {
+			t.Errorf("a block map of size %d", file.Size)
+		}
+		for path, o := range want {
+			if int64(len(content)) < o.size || len(file.Extents) < 5 || sha1.Sum(content[:o.size]) != o.sum {
 				continue
 			}
-			file, err := h.fs.File(context.Background(), tr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			content := h.content(file)
-			if file.Size != -1 {
-				t.Errorf("a block map of size %d", file.Size)
-			}
-			if int64(len(content)) >= o.size && sha1.Sum(content[:o.size]) == o.sum {
-				whole++
-				owner, err := h.fs.Owner(tr)
-				if err != nil || keys[owner] != o.inode {
-					t.Errorf("%s: its map belongs to inode %d (%v), want %d", path, keys[owner], err, o.inode)
-				}
-				if len(file.Extents) < 5 {
-					t.Errorf("%s: %d extents prove little", path, len(file.Extents))
-				}
+			whole++
+			if owner, err := h.fs.Owner(tr); err != nil || keys[owner] != o.inode {
+				t.Errorf("%s: its map belongs to inode %d (%v), want %d", path, keys[owner], err, o.inode)
 			}
 		}
 	}
-	if whole != 3 {
-		t.Errorf("%d of 3 large files from their maps alone", whole)
-	}
+	return whole
 }
 
 // Without a superblock the seed of the checksums follows from directories, and with
