@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"salvor/salvage/fsys"
 )
@@ -191,14 +192,15 @@ func (w *walker) put(d dirent, at int, deleted bool) error {
 // Entries yields the names in a directory, or in one block of one. A removed name
 // is told as such; the name of an entry whose inode was cleared is not told.
 // Blocks of an inode that by now begin another directory are left out: they are
-// found by themselves.
+// found by themselves. Names in a block whose checksum is not this directory's have
+// no parent.
 func (f *FS) Entries(ctx context.Context, t fsys.Trace, yield func(fsys.Entry) error) error {
 	if t.Kind == fsys.Names {
 		p, err := f.namesAt(t.Off)
 		if err != nil {
 			return fmt.Errorf("ext4 names at byte %d: %w", t.Off, err)
 		}
-		return f.blockEntries(p, t.Off, t.Number, 0, yield)
+		return f.blockEntries(p, t.Off, t.Number, yield)
 	}
 	file, err := f.File(ctx, t)
 	if err != nil {
@@ -210,7 +212,8 @@ func (f *FS) Entries(ctx context.Context, t fsys.Trace, yield func(fsys.Entry) e
 	if file.Inline != nil {
 		return f.inlineEntries(t, file, yield)
 	}
-	blocks, up := 0, uint64(0)
+	keys := f.Keys(file.Inode, file.Generation)
+	blocks := 0
 	for _, e := range file.Extents {
 		for at := int64(0); at < e.Len && blocks < maxDirBlocks; at += f.bs {
 			if err := ctx.Err(); err != nil {
@@ -222,14 +225,14 @@ func (f *FS) Entries(ctx context.Context, t fsys.Trace, yield func(fsys.Entry) e
 				return fmt.Errorf("ext4 inode at byte %d: %w", t.Off, err)
 			}
 			w := walker{f: f, block: p}
-			self, dotdot := w.dots()
-			if self != 0 && file.Inode != 0 && self != file.Inode {
+			if self, _ := w.dots(); self != 0 && file.Inode != 0 && self != file.Inode {
 				continue
 			}
-			if e.Logical+at == 0 {
-				up = dotdot
+			parent := file.Inode
+			if sum, covers, ok := blockSum(p); ok && file.Sure && !slices.Contains(keys, before(sum, p[:covers])) {
+				parent = 0 // damaged, or another directory's by now
 			}
-			if err := f.blockEntries(p, e.Off+at, file.Inode, up, yield); err != nil {
+			if err := f.blockEntries(p, e.Off+at, parent, yield); err != nil {
 				return err
 			}
 		}
@@ -248,8 +251,10 @@ func (f *FS) namesAt(off int64) ([]byte, error) {
 	return p, err
 }
 
-func (f *FS) blockEntries(p []byte, off int64, parent, up uint64, yield func(fsys.Entry) error) error {
-	w := walker{f: f, block: p, base: off, parent: parent, up: up, yield: yield}
+// blockEntries yields the names in one block. Its directory is the one that the
+// block itself names, or else parent.
+func (f *FS) blockEntries(p []byte, off int64, parent uint64, yield func(fsys.Entry) error) error {
+	w := walker{f: f, block: p, base: off, parent: parent, yield: yield}
 	if self, dotdot := w.dots(); self != 0 {
 		w.parent, w.up = self, dotdot
 	}

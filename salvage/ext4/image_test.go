@@ -379,7 +379,7 @@ func (h *harvest) paths() map[uint64]map[string]bool {
 	all := map[uint64]map[string]bool{}
 	for inode := range parents {
 		all[inode] = map[string]bool{}
-		for _, p := range walk(inode, 8) {
+		for _, p := range walk(inode, 16) {
 			all[inode][p] = true
 		}
 	}
