@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"salvor/salvage/fsys"
+	"salvor/salvage/volume"
 )
 
 // With inode tables and journal gone, or all files removed, the leaves of extent
@@ -231,5 +232,35 @@ func TestNotNames(t *testing.T) {
 		if Guess(memory(p), 4096).likeNames(p) {
 			t.Errorf("%s: taken for a directory's block", name)
 		}
+	}
+}
+
+// What cannot be read is not taken for zeros: of inodes the journal's copies serve,
+// and a leaf of an extent tree that is gone is counted.
+func TestUnknown(t *testing.T) {
+	image, want := aged(t, flavours["ext4"]...)
+	v := openDisk(t, image)
+	intact := mustOpen(t, v)
+	leaves := 0
+	for _, tr := range sweep(t, intact).traces {
+		if tr.Kind == fsys.Map {
+			v.bad = append(v.bad, volume.Range{Off: tr.Off, Len: 512})
+			leaves++
+		}
+	}
+	for _, s := range intact.tables {
+		v.bad = append(v.bad, volume.Range{Off: s.off, Len: s.end - s.off})
+	}
+	h := sweep(t, mustOpen(t, v))
+	lost := map[uint64]bool{}
+	for _, files := range h.files {
+		for _, f := range files {
+			if f.Lost > 0 && f.Size >= 600<<10 {
+				lost[f.Inode] = true
+			}
+		}
+	}
+	if found, _, missing := h.score(want); leaves == 0 || found != len(want)-3 || len(lost) != 3 {
+		t.Errorf("%d of %d files, %d leaves gone, %d files that tell; missing %q", found, len(want), leaves, len(lost), missing)
 	}
 }
