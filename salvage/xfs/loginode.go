@@ -3,6 +3,7 @@ package xfs
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/crc32"
 
 	"salvor/salvage/fsys"
 )
@@ -26,10 +27,13 @@ type logReader struct {
 	// forks are the data forks that were logged last, by inode: an item that brings
 	// none goes with the one before.
 	forks map[uint64][]byte
+	// told is a checksum of what was last put, by inode: most items change nothing
+	// that matters.
+	told map[uint64]uint32
 }
 
 func newLogReader(f *FS, g *geometry, put func(fsys.Trace) error) *logReader {
-	return &logReader{f: f, g: g, put: put, forks: map[uint64][]byte{}}
+	return &logReader{f: f, g: g, put: put, forks: map[uint64][]byte{}, told: map[uint64]uint32{}}
 }
 
 func (l *logReader) item(it *item) error {
@@ -68,12 +72,31 @@ func (l *logReader) inode(it *item) error {
 			return err
 		}
 	}
+	if l.again(&in, number) {
+		return nil
+	}
 	if in.version == 3 && it.sure {
 		binary.LittleEndian.PutUint32(raw[inodeCRC:], checksum(raw, inodeCRC))
 	}
 	return l.put(fsys.Trace{
 		Kind: fsys.Inode, Off: it.off, Origin: fsys.Log, Seq: it.lsn, Number: number, Raw: raw,
 	})
+}
+
+// again tells whether the same was put for an inode just before.
+func (l *logReader) again(in *inode, number uint64) bool {
+	crc := crc32.Update(0, castagnoli, in.raw[2:32]) // but for the times
+	crc = crc32.Update(crc, castagnoli, in.raw[40:48])
+	crc = crc32.Update(crc, castagnoli, in.raw[56:coreOld])
+	crc = crc32.Update(crc, castagnoli, in.fork)
+	if before, ok := l.told[number]; ok && before == crc {
+		return true
+	}
+	if len(l.told) >= maxRemembered {
+		clear(l.told)
+	}
+	l.told[number] = crc
+	return false
 }
 
 // core makes the record's beginning of what was logged, whose numbers are in the
