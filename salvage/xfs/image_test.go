@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"salvor/internal/testenv/daemon"
 	"salvor/salvage/fsys"
 	"salvor/salvage/volume"
 )
@@ -78,7 +79,7 @@ func command(t testing.TB, name string, args ...string) string {
 // mkfs makes a file system of size MiB; --unsupported lets it be small.
 func mkfs(t testing.TB, mib int64, options ...string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "image")
+	path := filepath.Join(daemon.Dir(t, "salvor-xfs-"), "image")
 	must(t, os.WriteFile(path, nil, 0o600))
 	must(t, os.Truncate(path, mib<<20))
 	command(t, "mkfs.xfs", append([]string{"-q", "-f", "--unsupported", path}, options...)...)

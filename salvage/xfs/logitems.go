@@ -32,7 +32,7 @@ type item struct {
 	off     int64 // where its description stands on the volume
 	lsn     uint64
 	kind    uint16
-	want    int // regions
+	want    int // regions; 0: its description is not whole yet
 	regions [][]byte
 	bytes   int
 	order   binary.ByteOrder
@@ -90,35 +90,34 @@ func (a *assembler) region(r *logRecord, tid uint32, data []byte, place int64, f
 		it.bytes += len(data)
 		it.partial = flags&opContinue != 0
 		it.sure = it.sure && r.sure
-		return it
+		return a.described(tid, it)
 	}
 	if it != nil && (it.partial || it.bytes+len(data) > maxItem) {
 		delete(a.open, tid)
 		it = nil
 	}
 	if it == nil {
-		if it = newItem(r, data, place); it == nil {
-			return nil
-		}
+		it = &item{off: place, lsn: r.lsn, order: r.order, sure: true}
 		a.open[tid] = it
 	}
 	it.regions = append(it.regions, data)
 	it.bytes += len(data)
 	it.partial = flags&opContinue != 0
 	it.sure = it.sure && r.sure
-	return it
+	return a.described(tid, it)
 }
 
-// newItem begins an item with its description; nil where data is none.
-func newItem(r *logRecord, data []byte, place int64) *item {
-	if len(data) < 8 {
-		return nil
+// described reads an item's description, which may itself go on in the next record,
+// once it is whole; nil where it is none.
+func (a *assembler) described(tid uint32, it *item) *item {
+	if it.want > 0 || it.partial {
+		return it
 	}
-	it := &item{
-		off: place, lsn: r.lsn, order: r.order, sure: true,
-		kind: r.order.Uint16(data), want: int(r.order.Uint16(data[2:])),
+	if desc := it.regions[0]; len(desc) >= 8 {
+		it.kind, it.want = it.order.Uint16(desc), int(it.order.Uint16(desc[2:]))
 	}
 	if it.kind < itemFirst || it.kind > itemLast || it.want < 1 || it.want > maxRegions {
+		delete(a.open, tid)
 		return nil
 	}
 	return it

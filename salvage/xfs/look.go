@@ -155,8 +155,11 @@ func (f *FS) learnSuper(b []byte, off int64) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.seen.supers) >= maxSupers {
+		return
+	}
 	f.seen.super(g, off, sure)
-	if off+2*g.sector <= off+int64(len(b)) {
+	if 2*g.sector <= int64(len(b)) {
 		if h, ok := parseAGF(b[g.sector:], off+g.sector); ok {
 			f.seen.group(h)
 		}

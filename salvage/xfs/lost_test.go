@@ -118,7 +118,7 @@ func empty(t testing.TB, dir string) {
 }
 
 func TestRemoved(t *testing.T) {
-	for _, options := range []string{"", "-b size=1024", "-n size=8192 -i nrext64=1"} {
+	for _, options := range []string{"", "-b size=1024 -n size=8192 -i nrext64=1"} {
 		b := aged(t, options)
 		mounted(t, b.path, func(dir string) { empty(t, dir) })
 		if sc := b.compare(t, openImage(t, b.path), nil); sc.intact != sc.of || sc.found != sc.of || sc.named != sc.of {

@@ -1,6 +1,7 @@
 package xfs
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"salvor/salvage/fsys"
@@ -133,5 +134,40 @@ func TestResumed(t *testing.T) {
 	}
 	if len(f.geometries()) != 2 || !f.geometries()[1].same(b.g) || wrong > len(s.traces)/5 {
 		t.Errorf("%d geometries, %d of %d inodes wrong", len(f.geometries()), wrong, len(s.traces))
+	}
+}
+
+// An item's description may be split between two records anywhere, even in its
+// first bytes.
+func TestSplitDescription(t *testing.T) {
+	desc := make([]byte, 56)
+	binary.LittleEndian.PutUint16(desc, itemInode)
+	binary.LittleEndian.PutUint16(desc[2:], 2)
+	core := make([]byte, coreNew)
+	op := func(flags byte, data []byte) []byte {
+		head := make([]byte, opLen)
+		be.PutUint32(head, 7)
+		be.PutUint32(head[4:], uint32(len(data)))
+		head[8], head[9] = opTransaction, flags
+		return append(head, data...)
+	}
+	for cut := range len(desc) + 1 {
+		var a assembler
+		got := 0
+		for _, body := range [][]byte{
+			op(opContinue, desc[:cut]),
+			append(op(opContinued, desc[cut:]), op(0, core)...),
+		} {
+			r := &logRecord{body: body, order: binary.LittleEndian, heads: 1}
+			must(t, a.feed(r, func(it *item) error {
+				if it.kind == itemInode && len(it.regions) == 2 && len(it.regions[0]) == 56 {
+					got++
+				}
+				return nil
+			}))
+		}
+		if got != 1 {
+			t.Errorf("cut after %d bytes: %d items", cut, got)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"salvor/internal/testenv/daemon"
 	"salvor/salvage/fsys"
 )
 
@@ -28,6 +29,10 @@ var variants = []struct {
 	{"v4 512", "-m crc=0,finobt=0,reflink=0,bigtime=0 -i sparse=0,size=512 -n size=16384", true},
 }
 
+// memory is a file system in memory, where there is one: making images waits for
+// the disk more than for anything else.
+const memory = "/dev/shm"
+
 // shelf holds the images that were made, by what they are: tests take copies.
 var shelf = struct {
 	dir    string
@@ -35,7 +40,10 @@ var shelf = struct {
 }{images: map[string]*before{}}
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "xfs")
+	dir, err := os.MkdirTemp(memory, "salvor-xfs-")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "salvor-xfs-")
+	}
 	if err != nil {
 		panic(err)
 	}
@@ -57,7 +65,7 @@ func fromShelf(t testing.TB, what string, make func() *before) *before {
 		shelf.images[what] = b
 	}
 	mine := *b
-	mine.path = filepath.Join(t.TempDir(), "image")
+	mine.path = filepath.Join(daemon.Dir(t, "salvor-xfs-"), "image")
 	command(t, "cp", "--sparse=always", b.path, mine.path)
 	return &mine
 }
