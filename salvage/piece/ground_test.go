@@ -107,7 +107,10 @@ func open(t testing.TB, l Wanted) *Owed {
 }
 
 // check reads a match off the volume and hashes it by other means.
-func check(t testing.TB, v volume.Volume, m *Match) {
+func check(t interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}, v volume.Volume, m *Match) {
 	t.Helper()
 	var stored []byte
 	for _, e := range m.Extents {

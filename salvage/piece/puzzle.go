@@ -48,7 +48,7 @@ type Puzzle struct {
 // NewPuzzle makes one. The limits are for each message.
 func NewPuzzle(o *Owed, s *Survey, l Limits) *Puzzle {
 	l.defaults()
-	return &Puzzle{eye: eye{Survey: s, seen: map[int64]look{}}, owed: o, limits: l, wire: newWire(), buf: make([]byte, 512<<10), known: map[int32][]int32{}}
+	return &Puzzle{eye: eye{Survey: s, seen: map[int64]look{}}, owed: o, limits: l, wire: newWire(), buf: make([]byte, min(512<<10, max(s.blockSize, s.v.Size()))), known: map[int32][]int32{}}
 }
 
 // A Task is a message to be put together.

@@ -66,7 +66,7 @@ func NewSurvey(ctx context.Context, v volume.Volume, g Ground, blockSize int64, 
 	}
 	s := &Survey{v: v, ground: g, blockSize: blockSize}
 	w := weaver{Survey: s, most: most}
-	buf := make([]byte, surveyRead)
+	buf := make([]byte, min(surveyRead, max(v.Size(), blockSize)))
 	for off := int64(0); s.Full == 0; {
 		run, ok := g.Next(off)
 		if !ok {
@@ -76,7 +76,7 @@ func NewSurvey(ctx context.Context, v volume.Volume, g Ground, blockSize int64, 
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			n := min(surveyRead, run.End()-off)
+			n := min(int64(len(buf)), run.End()-off)
 			unknown, err := v.ReadAt(buf[:n], off)
 			if err != nil {
 				return nil, fmt.Errorf("survey %s at %d: %w", v.Name(), off, err)

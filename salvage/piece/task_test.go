@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"salvor/salvage/fsys"
 	"salvor/salvage/volume"
 )
@@ -175,6 +177,7 @@ func FuzzPiece(f *testing.F) {
 	f.Add([]byte("From: a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b--\r\n"), []byte{0, 1, 2, 3, 4, 5, 6, 7}, uint32(60))
 	f.Add(attached(rand.New(rand.NewPCG(1, 1)), "b", 3000), bytes.Repeat([]byte{255}, 48), uint32(4200))
 	f.Add(body("b", 4000, true), []byte{}, uint32(4000))
+	shared := open(f, list{}) // its filters are large
 	f.Fuzz(func(t *testing.T, data, known []byte, size uint32) {
 		const blockSize = 512
 		data = append(data, make([]byte, blockSize-len(data)%blockSize)...)
@@ -188,7 +191,13 @@ func FuzzPiece(f *testing.F) {
 			task.Known = append(task.Known, fsys.Extent{Logical: int64(binary.LittleEndian.Uint64(known)), Off: int64(binary.LittleEndian.Uint64(known[8:])), Len: int64(binary.LittleEndian.Uint64(known[16:]))})
 			known = known[24:]
 		}
-		p := NewPuzzle(open(t, list(task.Wants)), s, Limits{HashBytes: 1 << 20, Steps: 2000})
+		o := *shared
+		o.wanted, o.largest = list(task.Wants), int64(size)
+		for _, w := range task.Wants {
+			o.put(w)
+			defer func() { o.sizes[w.Size%exactSizes/64], o.sums[prefix(w.SHA1)/64] = 0, 0 }()
+		}
+		p := NewPuzzle(&o, s, Limits{HashBytes: 1 << 20, Steps: 2000})
 		for _, task := range []Task{task, {Head: int64(size) % v.Size()}, {Head: -1, Wants: task.Wants}} {
 			m, err := p.Piece(t.Context(), task)
 			if err != nil {
@@ -200,6 +209,49 @@ func FuzzPiece(f *testing.F) {
 		}
 		if _, err := p.owed.Extents(t.Context(), v, blockSize, task.Known); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestNothingFalse: messages that differ in a byte, in line ends, in how they were
+// cut; whatever is found is what was wanted, and two pieces are always found.
+func TestNothingFalse(t *testing.T) {
+	shared := open(t, list{})
+	rapid.Check(t, func(t *rapid.T) {
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		l := &layout{r: r}
+		var wants list
+		pieces := map[int]int{}
+		for id := range rapid.IntRange(1, 6).Draw(t, "messages") {
+			m := attached(r, "b"+string(rune('a'+id)), 20_000+r.IntN(100_000))
+			other := bytes.Clone(m)
+			other[len(m)/3+r.IntN(len(m)/3)] ^= 2
+			if rapid.Bool().Draw(t, "LF") {
+				m = bytes.ReplaceAll(m, []byte("\r\n"), []byte("\n"))
+			}
+			pieces[id] = rapid.IntRange(2, 6).Draw(t, "pieces")
+			l.add(id, m, pieces[id], true)
+			l.add(100+id, other, rapid.IntRange(1, 3).Draw(t, "pieces of the other"), true)
+			wants = append(wants, wantOf(id, m))
+		}
+		v, ground := l.lay()
+		s, err := NewSurvey(context.Background(), v, ground, testBlock, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := *shared
+		o.wanted = wants
+		p := NewPuzzle(&o, s, Limits{HashBytes: 32 << 20, Steps: 50_000})
+		for _, w := range wants {
+			m, err := p.Piece(context.Background(), Task{Head: l.where[int(w.ID)][0].off, Wants: []Want{w}})
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case m != nil:
+				check(t, v, m)
+			case pieces[int(w.ID)] == 2:
+				t.Fatalf("message %d in two pieces was not found", w.ID)
+			}
 		}
 	})
 }

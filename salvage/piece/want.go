@@ -53,16 +53,20 @@ func Open(ctx context.Context, w Wanted) (*Owed, error) {
 		if want.Size <= 0 || want.SHA1.IsZero() {
 			return nil // nothing could prove it
 		}
-		o.largest = max(o.largest, want.Size)
-		s, h := want.Size%exactSizes, prefix(want.SHA1)
-		o.sizes[s/64] |= 1 << (s % 64)
-		o.sums[h/64] |= 1 << (h % 64)
+		o.put(want)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read what is owed: %w", err)
 	}
 	return o, nil
+}
+
+func (o *Owed) put(w Want) {
+	o.largest = max(o.largest, w.Size)
+	s, h := w.Size%exactSizes, prefix(w.SHA1)
+	o.sizes[s/64] |= 1 << (s % 64)
+	o.sums[h/64] |= 1 << (h % 64)
 }
 
 func prefix(sum chunk.SHA1) uint32 { return binary.BigEndian.Uint32(sum[:]) >> (32 - sumBits) }
