@@ -28,8 +28,8 @@ const (
 	boundStep  = 2
 	lastBound  = 60
 	mostAfter  = 64      // strands that are tried for one joint
-	mostKeyed  = 4096    // strands that are judged for one joint and begin within base64
-	mostOdd    = 256     // those that do not, on each side
+	mostKeyed  = 2048    // strands that begin within base64 and are judged for one joint, on each side
+	mostOdd    = 256     // those that do not
 	mostKnown  = 1 << 15 // lists that are remembered
 )
 
@@ -50,6 +50,7 @@ func (s *search) deepen(cut int) error {
 	return nil
 }
 
+// deepening is one such search.
 type deepening struct {
 	*search
 	cut   int
@@ -128,10 +129,9 @@ func (p *Puzzle) after(last *look, end int64, blocks int32) []int32 {
 		}
 	}
 	for _, key := range keysAfter(last) {
-		list := p.starting(key)
-		put(list[:min(len(list), mostKeyed)])
+		put(p.nearest(p.starting(key), end, mostKeyed))
 	}
-	put(p.near(end, mostOdd))
+	put(p.nearest(p.starts[:p.odd], end, mostOdd))
 	slices.SortFunc(all, func(a, b ranked) int {
 		switch {
 		case a.unlikely < b.unlikely:

@@ -135,7 +135,7 @@ var mail = sync.OnceValue(func() [][]byte {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	if _, err := mailgen.Create(context.Background(), mailgen.Options{Root: filepath.Join(dir, "mail"), Users: 4, Messages: 1000, Seed: 6}); err != nil {
+	if _, err := mailgen.Create(context.Background(), mailgen.Options{Root: filepath.Join(dir, "mail"), Users: 4, Messages: 700, Seed: 6}); err != nil {
 		panic(err)
 	}
 	var out [][]byte

@@ -43,7 +43,7 @@ func TestMailRunsOn(t *testing.T) {
 				t.Fatalf("counted %d bytes of the wire form, want %d", size, want)
 			}
 		}
-		if joints < 3000 || breaks*1000 > joints {
+		if joints < 2000 || breaks*1000 > joints {
 			t.Errorf("LF %v: %d breaks in %d joints", lf, breaks, joints)
 		}
 	}

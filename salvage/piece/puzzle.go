@@ -33,7 +33,10 @@ type Stats struct {
 }
 
 // A Puzzle puts messages together from the strands of a Survey. It is not for
-// concurrent use; several puzzles can share what is Owed, but not a Survey.
+// concurrent use; several puzzles can share what is Owed, and one after the other
+// a Survey: small limits for all messages first, larger ones for the rest. Each
+// message that is found leaves fewer strands for the others, so what was not found
+// can be tried again as long as something is.
 type Puzzle struct {
 	Stats Stats
 
@@ -48,7 +51,12 @@ type Puzzle struct {
 // NewPuzzle makes one. The limits are for each message.
 func NewPuzzle(o *Owed, s *Survey, l Limits) *Puzzle {
 	l.defaults()
-	return &Puzzle{eye: eye{Survey: s, seen: map[int64]look{}}, owed: o, limits: l, wire: newWire(), buf: make([]byte, min(512<<10, max(s.blockSize, s.v.Size()))), known: map[int32][]int32{}}
+	return &Puzzle{
+		eye:  eye{Survey: s, seen: map[int64]look{}},
+		owed: o, limits: l, wire: newWire(),
+		buf:   make([]byte, min(largestRead, max(s.blockSize, s.v.Size()))),
+		known: map[int32][]int32{},
+	}
 }
 
 // A Task is a message to be put together.
@@ -112,7 +120,9 @@ func (p *Puzzle) Piece(ctx context.Context, t Task) (*Match, error) {
 		share := int64(len(t.Wants) - i)
 		hashes, steps := s.hashes, s.steps
 		s.want, s.hashes, s.steps = w, hashes/share, steps/share
-		err = s.whole()
+		if w.Size > 0 && !w.SHA1.IsZero() { // nothing could prove it otherwise
+			err = s.whole()
+		}
 		if errors.Is(err, errSpent) && i+1 < len(t.Wants) {
 			err = nil
 		}

@@ -241,11 +241,11 @@ func (s *search) chooseEnds() error {
 
 // far is how far a place is from the head; backwards counts a bit more.
 func (s *search) far(off int64) int64 {
-	if d := off - s.front.offs[0]; d >= 0 {
-		return d
-	} else {
+	d := off - s.front.offs[0]
+	if d < 0 {
 		return -d - d/2
 	}
+	return d
 }
 
 // anything tries two pieces for all messages that are wanted: the end must have

@@ -45,8 +45,7 @@ type Survey struct {
 	list      []strand // by off
 	starts    []int32  // of list, by startKey and off
 	ends      []int32  // of list, those that end a file, by where and off
-	odd       int      // how many of starts have no key
-	oddPlaces []int32  // those, by off
+	odd       int      // how many of starts have no key: the first ones
 }
 
 // DefaultStrands is how many strands a survey keeps when nobody says otherwise:
@@ -159,7 +158,7 @@ func (s *Survey) index() {
 	for i := range s.list {
 		s.starts = append(s.starts, int32(i))
 		if startKey(&s.list[i].first) == 0 {
-			s.oddPlaces = append(s.oddPlaces, int32(i))
+			s.odd++
 		}
 		if s.list[i].last.ended(s.blockSize) || s.list[i].last.closing != 0 {
 			s.ends = append(s.ends, int32(i))
@@ -172,7 +171,6 @@ func (s *Survey) index() {
 	slices.SortFunc(s.ends, func(a, b int32) int {
 		return cmp.Or(cmp.Compare(s.list[a].last.text, s.list[b].last.text), cmp.Compare(a, b))
 	})
-	s.odd = len(s.oddPlaces)
 }
 
 // starting gives the strands with this key, which is not 0.
@@ -184,11 +182,11 @@ func (s *Survey) starting(key uint32) []int32 {
 	return rest[at(key):at(key+1)]
 }
 
-// near gives the strands without a key that are nearest to a place, at most so
-// many on each side.
-func (s *Survey) near(off int64, most int) []int32 {
-	i := sort.Search(len(s.oddPlaces), func(i int) bool { return s.list[s.oddPlaces[i]].off >= off })
-	return s.oddPlaces[max(0, i-most):min(len(s.oddPlaces), i+most)]
+// nearest gives those of a list by off that are nearest to a place, at most so many
+// on each side.
+func (s *Survey) nearest(list []int32, off int64, most int) []int32 {
+	i := sort.Search(len(list), func(i int) bool { return s.list[list[i]].off >= off })
+	return list[max(0, i-most):min(len(list), i+most)]
 }
 
 // ending gives the strands whose text stops there in their last block.
