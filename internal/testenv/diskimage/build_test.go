@@ -119,7 +119,7 @@ func TestSeedsRepeat(t *testing.T) {
 		}
 		return messages
 	}
-	for _, o := range []Options{{Seed: 7, Fill: .2, Size: small}, {Seed: 7, FS: XFS, Aged: true, Size: 64 << 20, Cycles: 1}} {
+	for _, o := range []Options{{Seed: 7, Fill: .2, Size: small}, {Seed: 7, FS: XFS, Aged: true, Size: small, Fill: .8, Cycles: 1}} {
 		one, two := Build(t, o), Build(t, o)
 		if !reflect.DeepEqual(plain(one.Messages), plain(two.Messages)) || !reflect.DeepEqual(one.Expunged, two.Expunged) {
 			t.Errorf("%s made twice is not the same", o.FS)

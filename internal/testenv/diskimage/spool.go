@@ -354,6 +354,9 @@ func (s *spool) expunge(share float64) error {
 		s.gone = append(s.gone, m.Message)
 		touched[m.folder] = true
 	}
+	if err := s.flush(); err != nil { // what was removed is free only then
+		return err
+	}
 	for _, f := range s.folders {
 		if touched[f] && f.store == Cyrus {
 			if err := f.rewrite(s.root, share); err != nil {
