@@ -59,13 +59,6 @@ func mount(image string, options ...string) (*Mounted, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("mount %s: %w", image, errNeedsRoot)
 	}
-	dir, err := os.MkdirTemp("", "salvor-mnt-")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return nil, err
-	}
 	f, err := os.Open(image)
 	if err != nil {
 		return nil, err
@@ -73,6 +66,13 @@ func mount(image string, options ...string) (*Mounted, error) {
 	r, err := open(f)
 	f.Close()
 	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "salvor-mnt-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
 	options = append([]string{"loop"}, options...)
