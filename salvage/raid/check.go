@@ -17,6 +17,7 @@ const sector = 512
 // Checked is what comparing brought.
 type Checked struct {
 	Bytes  int64 `json:"bytes"`  // of every member, compared with the others
+	Empty  int64 `json:"empty"`  // of these: parity or copy is zeros, which agrees with anything that is empty
 	Unable int64 `json:"unable"` // of every member: too little is readable to compare
 	// Contradicted is the bytes of every member that do not fit to the others';
 	// Contradictions tells the first of them.
@@ -31,6 +32,7 @@ func (c Checked) clone() Checked {
 
 func (c *Checked) add(d Checked) {
 	c.Bytes += d.Bytes
+	c.Empty += d.Empty
 	c.Unable += d.Unable
 	c.Contradicted += d.Contradicted
 	c.Contradictions = append(c.Contradictions, d.Contradictions...)
@@ -124,29 +126,39 @@ func (a *Array) checkRows(at, n int64, c *Checked) {
 	}
 }
 
-// checkRow compares a part of one row; p and q are scratch.
+// checkRow compares a part of one row; p and q are scratch. A RAID 6 that lacks one
+// member can still be compared: what P derives must fit to Q.
 func (b *band) checkRow(r volume.Range, p, q []byte, c *Checked) {
-	whole := []volume.Range{r}
-	for _, hs := range b.holes {
-		whole = without(whole, hs)
-	}
 	row := r.Off / b.s.chunk
 	rl := b.s.roles(row)
-	c.Unable += r.Len - total(whole)
-	for _, w := range whole {
+	for _, w := range b.cut(r) {
+		lost, n := -1, 0
+		for slot := range b.holes {
+			if b.known(slot, w) == nil {
+				lost = slot
+				n++
+			}
+		}
 		p, q := p[:w.Len], q[:w.Len]
-		if err := b.syndromes(rl, w, p, q); err != nil {
+		if n > 1 || n == 1 && rl.q < 0 || b.syndromes(rl, w, lost, p, q) != nil {
 			c.Unable += w.Len
 			continue
 		}
 		c.Bytes += w.Len
 		if isZero(p) && isZero(q) {
+			if lost != rl.p && isZero(b.known(rl.p, w)) {
+				c.Empty += w.Len
+			}
 			continue
 		}
 		for at := int64(0); at < w.Len; {
 			n := min(w.Len-at, sector-(w.Off+at)%sector)
 			if ps, qs := p[at:at+n], q[at:at+n]; !isZero(ps) || !isZero(qs) {
-				c.found(volume.Range{Off: w.Off + at, Len: n}, row, rl.suspect(ps, qs))
+				who := -1
+				if lost < 0 {
+					who = rl.suspect(ps, qs)
+				}
+				c.found(volume.Range{Off: w.Off + at, Len: n}, row, who)
 			}
 			at += n
 		}
@@ -154,18 +166,27 @@ func (b *band) checkRow(r volume.Range, p, q []byte, c *Checked) {
 }
 
 // syndromes fills p and q with the difference between the parity that is there and
-// the parity that the data asks for; q with zeros where there is none.
-func (b *band) syndromes(rl *roles, w volume.Range, p, q []byte) error {
-	copy(p, b.known(rl.p, w))
+// the parity that the data asks for; with zeros where there is none. One slot of a
+// RAID 6 may be lost (else -1): it is derived by P first.
+func (b *band) syndromes(rl *roles, w volume.Range, lost int, p, q []byte) error {
+	clear(p)
+	clear(q)
 	if rl.q < 0 {
-		clear(q)
-		for _, d := range rl.data {
-			subtle.XORBytes(p, p, b.known(d, w))
+		for slot := range b.holes {
+			subtle.XORBytes(p, p, b.known(slot, w))
 		}
 		return nil
 	}
 	for i, d := range rl.data {
 		b.shards[i] = b.known(d, w)
+		if d == lost {
+			b.shards[i] = make([]byte, w.Len)
+			for slot := range b.holes {
+				if slot != lost && slot != rl.q {
+					subtle.XORBytes(b.shards[i], b.shards[i], b.known(slot, w))
+				}
+			}
+		}
 	}
 	sums := [2][]byte{make([]byte, w.Len), make([]byte, w.Len)}
 	b.shards[b.s.nd], b.shards[b.s.nd+1] = sums[0], sums[1]
@@ -176,8 +197,12 @@ func (b *band) syndromes(rl *roles, w volume.Range, p, q []byte) error {
 	if err != nil {
 		return err
 	}
-	subtle.XORBytes(p, p, sums[0])
-	subtle.XORBytes(q, sums[1], b.known(rl.q, w))
+	if lost != rl.p {
+		subtle.XORBytes(p, sums[0], b.known(rl.p, w))
+	}
+	if lost != rl.q {
+		subtle.XORBytes(q, sums[1], b.known(rl.q, w))
+	}
 	return nil
 }
 

@@ -61,10 +61,32 @@ func TestCheckFindsWhoLies(t *testing.T) {
 	}
 }
 
+func TestCheckOfARAID6WithoutOneMember(t *testing.T) {
+	s := raidmaker.Spec{Level: 6, Layout: leftSymmetric, Disks: 5, Chunk: 16 << 10}
+	for lost := range s.Disks {
+		ms := memories(noise(900000, 42), s)
+		ms[lost].bad = []volume.Range{{Off: 0, Len: 1 << 40}}
+		a, err := Open(volumes(ms), optionsFor(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := a.Check(context.Background(), CheckOptions{})
+		if err != nil || got.Unable != 0 || got.Contradicted != 0 || got.Bytes != a.stripes.rows*s.Chunk {
+			t.Errorf("without %d: %+v, %v", lost, got, err)
+		}
+		ms[(lost+1)%5].bytes[50000] ^= 1
+		got, err = a.Check(context.Background(), CheckOptions{})
+		if err != nil || got.Contradicted != 512 || got.Contradictions[0].Slot != -1 {
+			t.Errorf("without %d, one byte changed: %+v, %v", lost, got, err)
+		}
+	}
+}
+
 func TestCheckSaysWhatItCannotCompare(t *testing.T) {
 	s := raidmaker.Spec{Level: 6, Layout: leftSymmetric, Disks: 5, Chunk: 16 << 10}
 	ms := memories(noise(900000, 41), s)
-	ms[2].bad = []volume.Range{{Off: 4096, Len: 512}}
+	ms[2].bad = []volume.Range{{Off: 4096, Len: 512}, {Off: 9 << 10, Len: 1 << 10}}
+	ms[3].bad = []volume.Range{{Off: 4096, Len: 512}} // two lost: nothing to compare with
 	a, err := Open(volumes(ms), optionsFor(s))
 	if err != nil {
 		t.Fatal(err)

@@ -40,6 +40,9 @@ func (a *Array) checkSector(r volume.Range, off int64, copies [][]byte, holes []
 		equal = equal && bytes.Equal(at(have[0]), at(k))
 	}
 	if equal {
+		if isZero(at(have[0])) {
+			c.Empty += r.Len
+		}
 		return
 	}
 	odd, others := -1, 0

@@ -1,9 +1,346 @@
 package raid
 
-import "salvor/salvage/volume"
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
 
-func infer(members []volume.Volume, o Options) (*decision, error) { return nil, ErrUnsure }
+	"salvor/salvage/volume"
+)
 
-func (d *decision) placeFor(members []volume.Volume, i int, head *super, o Options) (int, error) {
-	return 0, errNoSuperblock
+const (
+	verified   = 20 // candidates that are put together and looked at
+	listed     = 5  // candidates that an error tells
+	anchorGain = 6  // evidence of a superblock's copy in its place, and against one that is not
+	agreeGain  = 30 // evidence of parity or copies that agree, at most
+	enough     = 8  // by how much the best has to lead: about 1 to 3000
+)
+
+// infer finds out how members without superblocks make an array: which level,
+// order, layout and chunk size, from three kinds of evidence. Parity: which sums of
+// members are zero. Content: which block continues which; the lines of attachments
+// do so with 1 to 77 against chance. Structure: whether copies of the file system's
+// superblock are where it says. The best candidates are put together, and compared
+// with themselves by Check.
+func infer(members []volume.Volume, o Options) (*decision, error) {
+	if len(members) == 1 && o.Level == "" {
+		return nil, fmt.Errorf("%w: there is one member without a superblock; give level, chunk size, layout and order", ErrUnsure)
+	}
+	if o.Level == Linear {
+		return nil, fmt.Errorf("%w: a linear array shows no order; give it", ErrUnsure)
+	}
+	skip := make([]int64, len(members))
+	if len(o.DataOffset) > 0 {
+		for i := range members {
+			skip[i], _ = o.offset(i)
+		}
+	}
+	s := newSurvey(members, skip, o.Samples)
+	in := &inference{members: members, o: o, s: s, kin: s.kin()}
+	in.starts = in.begin()
+	if d := in.mirrors(); d != nil {
+		return d, d.size()
+	}
+	return in.choose(in.verify(in.candidates()))
+}
+
+// An inference is one run of infer.
+type inference struct {
+	members []volume.Volume
+	o       Options
+	s       *survey
+	kin     kinship
+	starts  []int64 // candidates for the beginning of the data, relative to the survey
+	anchor  string  // what was found at the beginning; "" if nothing was
+}
+
+// begin finds where the data may begin.
+func (in *inference) begin() []int64 {
+	if len(in.o.DataOffset) > 0 {
+		in.anchor = "data offset as given"
+		return []int64{0}
+	}
+	var starts []int64
+	for _, f := range findStarts(in.members) {
+		if !slices.Contains(starts, f.at) && len(starts) < 4 {
+			starts = append(starts, f.at)
+			in.anchor = fmt.Sprintf("%s begins at %d of %s", f.kind, f.at, in.members[f.member].Name())
+		}
+	}
+	if len(starts) > 0 {
+		return starts
+	}
+	return usualStarts[:6]
+}
+
+// mirrors decides on RAID 1, which is the easy one.
+func (in *inference) mirrors() *decision {
+	if in.o.Level != RAID1 && (in.o.Level != "" || in.kin.places < 20 || in.kin.equal < 0.9) {
+		return nil
+	}
+	d := &decision{level: RAID1, room: in.o.MemberSize}
+	for i := range in.members {
+		d.slots = append(d.slots, &slot{sources: []*source{in.source(i, in.starts[0])}})
+	}
+	d.report.Inferred = []string{fmt.Sprintf("level raid1: %.1f %% of %d places that were compared are equal on all members", 100*in.kin.equal, in.kin.places)}
+	if in.o.Level != "" {
+		d.report.Inferred = nil
+	}
+	in.remark(d, in.starts[0])
+	return d
+}
+
+func (in *inference) source(i int, start int64) *source {
+	if off, ok := in.o.offset(i); ok {
+		start = off
+	}
+	return &source{vol: in.members[i], member: i, start: start, room: max(0, in.members[i].Size()-start)}
+}
+
+// remark says how the beginning was found.
+func (in *inference) remark(d *decision, start int64) {
+	switch {
+	case len(in.o.DataOffset) > 0:
+	case in.anchor != "":
+		d.report.Inferred = append(d.report.Inferred, fmt.Sprintf("data offset %d: %s", start, in.anchor))
+	default:
+		d.report.Inferred = append(d.report.Inferred, fmt.Sprintf("data offset %d is a guess: nothing that a volume begins with was found", start))
+	}
+}
+
+// shapes lists the layouts that parity does not rule out.
+func (in *inference) shapes() (all []*shape) {
+	k := len(in.members)
+	add := func(level Level, n int) {
+		if in.o.Level != "" && in.o.Level != level || in.o.Order != nil && len(in.o.Order) != n {
+			return
+		}
+		layouts := Layouts(level)
+		if level == RAID0 || level == RAID4 {
+			layouts = []Layout{""}
+		}
+		for _, l := range layouts {
+			if in.o.Layout != "" && in.o.Layout != l {
+				continue
+			}
+			number, err := l.number(level)
+			if err != nil {
+				continue
+			}
+			if sh, err := newShape(level, number, n); err == nil {
+				all = append(all, sh)
+			}
+		}
+	}
+	sure := in.kin.places >= 20
+	switch {
+	case in.o.Level == RAID4:
+		add(RAID4, k)
+		add(RAID4, k+1)
+	case sure && in.kin.twins > 0.9:
+		add(RAID10, k)
+	case sure && in.kin.zero > 0.9:
+		add(RAID5, k)
+	case sure && in.kin.one+in.kin.zero > 0.9:
+		add(RAID6, k)
+	default:
+		add(RAID0, k)
+		add(RAID10, k)
+		add(RAID5, k+1)
+		add(RAID6, k+1)
+		add(RAID6, k+2)
+	}
+	return all
+}
+
+// candidates gives the best guesses by content, the best first.
+func (in *inference) candidates() (all []guess) {
+	chunks := []int64{in.o.Chunk}
+	if in.o.Chunk == 0 {
+		chunks = nil
+		for c := int64(block); c <= largestGuessed; c *= 2 {
+			chunks = append(chunks, c)
+		}
+	}
+	shapes := in.shapes()
+	for _, start := range in.starts {
+		for _, chunk := range chunks {
+			tables := map[int]*table{}
+			for _, sh := range shapes {
+				t := tables[sh.period]
+				if t == nil {
+					t = in.s.newTable(start, max(chunk, block), sh.period, in.kin)
+					tables[sh.period] = t
+				}
+				found := []guess{{shape: sh, order: in.o.Order}}
+				if in.o.Order == nil {
+					found = sh.search(t, len(in.members))
+				} else {
+					found[0].score = sh.score(t, in.o.Order)
+				}
+				for _, g := range found {
+					g.chunk, g.start = chunk, start
+					all = append(all, g)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b guess) int { return cmp.Compare(b.score, a.score) })
+	return all
+}
+
+// A trial is a guess that was put together.
+type trial struct {
+	guess
+	d     *decision
+	a     *Array
+	taste string // some bytes of the volume: who has the same is the same
+	notes []string
+}
+
+// verify puts the best guesses together and looks whether they contradict
+// themselves. Those that make the same volume are one.
+func (in *inference) verify(all []guess) (good []trial) {
+	tried := 0
+	for _, g := range all {
+		if tried == verified {
+			break
+		}
+		t := trial{guess: g, d: in.decision(g)}
+		if t.d.size() != nil {
+			continue
+		}
+		a, err := t.d.build(in.members)
+		if err != nil {
+			continue
+		}
+		t.a, t.taste = a, taste(a)
+		if slices.ContainsFunc(good, func(o trial) bool { return o.taste == t.taste }) {
+			continue
+		}
+		tried++
+		checked, _ := a.Check(context.Background(), CheckOptions{Samples: 8})
+		if told := checked.Bytes - checked.Empty; told > 0 {
+			if checked.Contradicted*20 > told {
+				continue
+			}
+			t.score += min(agreeGain, float64(told/block))
+			t.notes = append(t.notes, fmt.Sprintf("parity or copies agree at %d of %d KiB compared", (told-checked.Contradicted)>>10, told>>10))
+		}
+		right, wrong := anchors(a)
+		t.score += anchorGain * float64(right-wrong)
+		if right == 0 && in.anchor != "" && in.o.DataOffset == nil {
+			continue // a volume begins there, but not like this
+		}
+		if right > 1 {
+			t.notes = append(t.notes, fmt.Sprintf("%d of %d superblocks of the file system are in their places", right, right+wrong))
+		}
+		// Only breaks count, for other candidates show other places; and with too
+		// many of them it is not this, whatever else there is.
+		on, off, places := flow(a, g.chunk)
+		if on+off >= 10 && off*3 > on+off || in.s.wordy() && places >= 40 && on+off < places/20 {
+			continue
+		}
+		t.score -= 2 * float64(off)
+		good = append(good, t)
+	}
+	slices.SortStableFunc(good, func(a, b trial) int { return cmp.Compare(b.score, a.score) })
+	return good
+}
+
+// flow looks how the chunks of a volume follow each other, those that had to be
+// derived among them: at how many of the places that it looks at, and that say
+// something, the text goes on, and at how many it breaks off.
+func flow(a *Array, chunk int64) (on, off, places int) {
+	const most = 200
+	p := make([]byte, 2*block)
+	chunks := a.Size() / chunk
+	for i := range min(most, chunks-1) {
+		at := (i*(chunks-1)/min(most, chunks-1)+1)*chunk - block
+		unknown, err := a.ReadAt(p, at)
+		if err != nil {
+			break
+		}
+		if len(unknown) > 0 {
+			continue
+		}
+		places++
+		x, y := glanceAt(p[:block]), glanceAt(p[block:])
+		switch f := follows(&x, &y); {
+		case f > 0:
+			on++
+		case f < 0:
+			off++
+		}
+	}
+	return on, off, places
+}
+
+// taste reads a little at many places.
+func taste(a *Array) string {
+	var s strings.Builder
+	p := make([]byte, 64)
+	for i := range int64(64) {
+		at := a.Size()/64*i + i*5*block
+		if i < 32 {
+			at = i * block // the beginning tells small chunks apart
+		}
+		unknown, _ := a.ReadAt(p, min(at, max(0, a.Size()-64)))
+		fmt.Fprintf(&s, "%x%v", p, len(unknown))
+	}
+	return s.String()
+}
+
+func (in *inference) decision(g guess) *decision {
+	d := &decision{level: g.shape.level, layout: g.shape.layout, chunk: g.chunk, room: in.o.MemberSize}
+	for _, m := range g.order {
+		s := &slot{}
+		if m >= 0 {
+			s.sources = []*source{in.source(m, g.start)}
+		}
+		d.slots = append(d.slots, s)
+	}
+	return d
+}
+
+// choose takes the best if it leads clearly, else it says among which to choose.
+func (in *inference) choose(good []trial) (*decision, error) {
+	if len(good) == 0 {
+		return nil, fmt.Errorf("%w: no level, layout and order fits; give them, or leave out members that do not belong", ErrUnsure)
+	}
+	best, lead := good[0], 1e3
+	if len(good) > 1 {
+		lead = best.score - good[1].score
+	}
+	if lead < enough || best.score < enough && in.o.Order == nil {
+		var list []string
+		for _, t := range good[:min(len(good), listed)] {
+			list = append(list, t.String())
+		}
+		return nil, fmt.Errorf("%w; give level, chunk size, layout, order and data offset, for example of the likeliest: %s", ErrUnsure, strings.Join(list, "; "))
+	}
+	d := best.d
+	d.report.Inferred = append(d.report.Inferred, fmt.Sprintf("%s; evidence %.0f, the next candidate has %.0f (a lead of %d is asked for)",
+		best.String(), best.score, best.score-lead, enough))
+	d.report.Inferred = append(d.report.Inferred, best.notes...)
+	in.remark(d, best.start)
+	// Its sources have been read by the trial's array, which is forgotten.
+	return d, nil
+}
+
+func (g guess) String() string {
+	order := make([]string, len(g.order))
+	for i, m := range g.order {
+		order[i] = fmt.Sprint(m)
+		if m < 0 {
+			order[i] = "missing"
+		}
+	}
+	layout := ""
+	if l := layoutName(g.shape.level, g.shape.layout); l != "" && g.shape.level != RAID0 {
+		layout = " " + string(l)
+	}
+	return fmt.Sprintf("%s%s, chunk %d KiB, order %s, data offset %d", g.shape.level, layout, g.chunk>>10, strings.Join(order, ","), g.start)
 }

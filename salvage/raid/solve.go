@@ -161,16 +161,7 @@ func (b *band) recoverAll(slot int, r volume.Range, dst []byte) (left []volume.R
 	}
 	rl := b.s.roles(r.Off / b.s.chunk)
 	for _, hole := range own {
-		edges := []int64{hole.Off, hole.End()}
-		for _, hs := range b.holes {
-			for _, h := range within(hs, hole.Off, hole.End()) {
-				edges = append(edges, h.Off, h.End())
-			}
-		}
-		slices.Sort(edges)
-		edges = slices.Compact(edges)
-		for i, from := range edges[:len(edges)-1] {
-			seg := volume.Range{Off: from, Len: edges[i+1] - from}
+		for _, seg := range b.cut(hole) {
 			if b.recover(rl, slot, seg, dst[seg.Off-r.Off:seg.End()-r.Off]) {
 				solved += seg.Len
 			} else {
@@ -179,6 +170,23 @@ func (b *band) recoverAll(slot int, r volume.Range, dst []byte) (left []volume.R
 		}
 	}
 	return left, solved
+}
+
+// cut parts a range where the set of slots that know it changes.
+func (b *band) cut(r volume.Range) []volume.Range {
+	edges := []int64{r.Off, r.End()}
+	for _, hs := range b.holes {
+		for _, h := range within(hs, r.Off, r.End()) {
+			edges = append(edges, h.Off, h.End())
+		}
+	}
+	slices.Sort(edges)
+	edges = slices.Compact(edges)
+	segs := make([]volume.Range, 0, len(edges)-1)
+	for i, from := range edges[:len(edges)-1] {
+		segs = append(segs, volume.Range{Off: from, Len: edges[i+1] - from})
+	}
+	return segs
 }
 
 // recover derives a stretch of a data chunk, in all of which every slot is either
