@@ -5,7 +5,8 @@
 // The index is the map: a guess costs one hash, and a hash that fits is a proof.
 // Nothing leaves this package as a Match whose wire form has not the size and the
 // SHA-1 of a Want, whatever was guessed on the way to it. Bad guesses cost time,
-// and time is bounded (Limits), for each message and for each volume.
+// and time is bounded (Limits) for each message; what all of them cost is told by
+// Stats, so that the caller can stop.
 //
 //   - Owed.Run: a message that lies in one piece, from its head on. It is hashed
 //     once for all wanted messages, and every end that makes sense is compared.
