@@ -137,6 +137,11 @@ func (s *settings) wreck(ctx context.Context, im *diskimage.Image, kind diskimag
 		}
 		messages, bytes := r.Recall()
 		say("%-12s %6.2f s %6d MB  %6.2f %% (%6.2f %% of bytes), %d no message", t.name, r.wall, r.peak/1e6, 100*messages, 100*bytes, r.False)
+		if t.name == "salvor" {
+			for _, x := range r.Examples {
+				say("%-12s %s", "", x)
+			}
+		}
 	}
 	return w, nil
 }
