@@ -2,6 +2,7 @@ package salvage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -14,33 +15,69 @@ import (
 // names notes every name that stands in any directory: those whose inode is there,
 // and blocks of directories that are found alone.
 func (s *scan) names(ctx context.Context) error {
-	take := func(t fsys.Trace) error {
-		err := s.system.Entries(ctx, t, func(e fsys.Entry) error {
-			if e.Parent == 0 {
-				e.Parent = t.Number
-			}
-			return s.name(e)
-		})
-		if err != nil && ctx.Err() == nil {
-			s.note.nonsense++
-			return s.notes.err
-		}
-		return err
-	}
 	err := s.notes.eachTrace(ctx, s.note.id, fsys.Inode, func(t fsys.Trace) error {
 		f, err := s.system.File(ctx, t)
 		if err != nil || f.Type != fsys.Directory {
-			return nil // names are told once more by files
+			return ctx.Err() // files are told of by the next stage
 		}
 		if t.Number == 0 {
 			t.Number = f.Inode
 		}
-		return take(t)
+		return errors.Join(s.noteKeys(f), s.entries(ctx, t))
 	})
 	if err != nil {
 		return err
 	}
-	return s.notes.eachTrace(ctx, s.note.id, fsys.Names, take)
+	return s.notes.eachTrace(ctx, s.note.id, fsys.Names, func(t fsys.Trace) error {
+		if err := s.ownerOf(&t); err != nil {
+			return err
+		}
+		return s.entries(ctx, t)
+	})
+}
+
+// entries notes the names in one directory, or in one block of one.
+func (s *scan) entries(ctx context.Context, t fsys.Trace) error {
+	err := s.system.Entries(ctx, t, func(e fsys.Entry) error {
+		if e.Parent == 0 {
+			e.Parent = t.Number
+		}
+		return s.name(e)
+	})
+	if err != nil && ctx.Err() == nil {
+		s.note.nonsense++
+		return s.notes.err
+	}
+	return err
+}
+
+// noteKeys notes by which keys blocks name a directory as the one they belong to.
+func (s *scan) noteKeys(f *fsys.File) error {
+	k, ok := s.system.(fsys.Keyed)
+	if !ok || f.Inode == 0 {
+		return nil
+	}
+	for _, key := range k.Keys(f.Inode, f.Generation) {
+		if err := s.notes.put("INSERT OR IGNORE INTO dirkey (volume, key, inode) VALUES (?, ?, ?)", s.note.id, int64(key), int64(f.Inode)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownerOf fills in the directory that a block belongs to.
+func (s *scan) ownerOf(t *fsys.Trace) error {
+	k, ok := s.system.(fsys.Keyed)
+	if !ok || t.Number != 0 {
+		return nil
+	}
+	key, err := k.Owner(*t)
+	if err != nil {
+		return nil // the block does not say
+	}
+	inode, err := s.notes.number("SELECT inode FROM dirkey WHERE volume = ? AND key = ?", s.note.id, int64(key))
+	t.Number = uint64(inode)
+	return err
 }
 
 // longestName is the longest name that is believed, in bytes: what ext4 and XFS

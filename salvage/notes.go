@@ -50,6 +50,8 @@ CREATE INDEX want_sum ON want (sha1) WHERE sha1 IS NOT NULL;
 CREATE INDEX want_place ON want (user, folder, uid);
 CREATE INDEX want_name ON want (name) WHERE name <> '';
 CREATE INDEX want_message ON want (message_id) WHERE message_id <> '';
+CREATE TABLE dirkey (
+	volume INTEGER NOT NULL, key INTEGER NOT NULL, inode INTEGER NOT NULL, PRIMARY KEY (volume, key)) WITHOUT ROWID;
 CREATE TABLE place (
 	source TEXT NOT NULL, dir TEXT NOT NULL, user TEXT NOT NULL, folder TEXT NOT NULL, times INTEGER NOT NULL,
 	PRIMARY KEY (source, dir, user, folder)) WITHOUT ROWID;
@@ -234,7 +236,7 @@ func (n *notes) volume(name string, size int64, mark []byte) (v volumeNote, err 
 		return v, err
 	}
 	if v.id != 0 {
-		for _, table := range []string{"trace", "head", "name", "file"} {
+		for _, table := range []string{"trace", "head", "name", "file", "dirkey"} {
 			if err := n.put("DELETE FROM "+table+" WHERE volume = ?", v.id); err != nil {
 				return v, err
 			}

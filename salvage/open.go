@@ -250,12 +250,11 @@ func standsAlone(ctx context.Context, v volume.Volume) (bool, error) {
 	if fit {
 		return true, nil
 	}
-	whole, system, err := openSystem(ctx, v)
+	whole, systems, err := openSystems(ctx, v)
 	if err != nil {
 		return false, err
 	}
-	_, certain := system.(interface{ ClaimedSize() int64 })
-	return certain && !guessed(system) && whole.Size() == v.Size(), nil
+	return !guessed(systems[0]) && whole.Size() == v.Size(), nil
 }
 
 // alike tells whether disks are of one size, but for some MiB.

@@ -139,9 +139,24 @@ func (s *scan) puzzle(ctx context.Context) error {
 		s.report.Notes = append(s.report.Notes, s.v.Name()+": there is more unexplained text than fits into memory; fragments behind byte "+
 			strconv.FormatInt(survey.Full, 10)+" were not used")
 	}
-	p := piece.NewPuzzle(s.owed, survey, piece.Limits{})
+	for i, limits := range []piece.Limits{{Steps: 500_000, HashBytes: 128 << 20}, {Steps: 3_000_000, HashBytes: 512 << 20}} {
+		came, err := s.assemble(ctx, piece.NewPuzzle(s.owed, survey, limits), i == 0)
+		if err != nil || came == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// assemble tries all heads that wait, once. What is found makes the next pass
+// easier, and most is found with little work: much is spent on few heads only. first
+// tells whether also heads are tried of which nobody knows what they begin.
+func (s *scan) assemble(ctx context.Context, p *piece.Puzzle, first bool) (came int, err error) {
 	blind := 0
-	return s.eachPending(ctx, func(off int64) (int, error) {
+	if !first {
+		blind = blindTasks
+	}
+	return came, s.eachPending(ctx, func(off int64) (int, error) {
 		s.o.Progress.Add(1, 0)
 		if is, err := s.ground.explained(off); is || err != nil {
 			return headDone, err
@@ -163,6 +178,7 @@ func (s *scan) puzzle(ctx context.Context) error {
 		if m == nil {
 			return headPending, nil
 		}
+		came++
 		return headDone, s.takeProof(ctx, m, "pieced")
 	})
 }

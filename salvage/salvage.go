@@ -36,9 +36,6 @@ type Options struct {
 	Anew bool
 	// Progress hears how far the salvage is; nil: nobody.
 	Progress Progress
-	// Systems finds the file system on a volume, and the volume as large as that says
-	// it was; nil: the systems that salvor knows.
-	Systems func(ctx context.Context, v volume.Volume) (volume.Volume, fsys.System, error)
 }
 
 // Progress hears how far a salvage is; see internal/progress.
@@ -64,9 +61,6 @@ const LongestMessage = 1 << 30
 func Run(ctx context.Context, o Options) (r *Report, err error) {
 	if o.Progress == nil {
 		o.Progress = noProgress{}
-	}
-	if o.Systems == nil {
-		o.Systems = openSystem
 	}
 	path := filepath.Join(o.Work, notesFile)
 	if o.Anew {
@@ -133,30 +127,51 @@ type scan struct {
 	dirs   dirs
 	wise   bool // the system has learnt from the sweep
 	source *Source
+	// older: another file system was made over this one. What nothing explains is
+	// that one's business.
+	older bool
 }
 
-func (e *engine) volume(ctx context.Context, v volume.Volume) (err error) {
+// volume salvages one volume: what older file systems on it describe, then all the
+// rest.
+func (e *engine) volume(ctx context.Context, v volume.Volume) error {
+	whole, systems, err := openSystems(ctx, v)
+	if err != nil {
+		return err
+	}
+	source := e.report.source(v.Name(), whole.Size())
+	if whole.Size() > v.Size() {
+		e.report.Notes = append(e.report.Notes, fmt.Sprintf("%s is cut off: it has %d of %d bytes; the rest is unknown", v.Name(), v.Size(), whole.Size()))
+	}
 	mark, err := fingerprint(v)
 	if err != nil {
 		return err
 	}
-	s := &scan{engine: e, v: v}
-	if s.note, err = e.notes.volume(v.Name(), v.Size(), mark); err != nil {
-		return err
+	for i := len(systems) - 1; i >= 0; i-- {
+		s := &scan{engine: e, v: whole, system: systems[i], older: i > 0, source: source}
+		name := v.Name()
+		if s.older {
+			name = fmt.Sprintf("%s: older %s %d", name, s.system.Name(), i)
+		}
+		if s.note, err = e.notes.volume(name, whole.Size(), mark); err != nil {
+			return err
+		}
+		if err := s.all(ctx); err != nil {
+			return err
+		}
 	}
-	s.source = e.report.source(v.Name(), v.Size())
-	if s.v, s.system, err = e.o.Systems(ctx, v); err != nil {
-		return err
+	if source.System = systems[0].Name(); guessed(systems[0]) {
+		source.System = ""
 	}
-	if s.v.Size() > v.Size() {
-		e.report.Notes = append(e.report.Notes, fmt.Sprintf("%s is cut off: it has %d of %d bytes; the rest is unknown", v.Name(), v.Size(), s.v.Size()))
-		s.source.Size = s.v.Size()
-	}
-	if s.ground, err = newGround(e.o.Work, s.v.Size(), s.block()); err != nil {
+	return nil
+}
+
+// all goes through the stages that are left.
+func (s *scan) all(ctx context.Context) (err error) {
+	if s.ground, err = newGround(s.o.Work, s.v.Size(), s.block()); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.ground.close()) }()
-	s.source.System = s.system.Name()
 	for _, step := range []struct {
 		stage stage
 		name  string
@@ -168,7 +183,7 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) (err error) {
 		{carving, "what no file explains", s.carve},
 		{piecing, "fragments", s.piece},
 	} {
-		if s.note.stage > step.stage {
+		if s.note.stage > step.stage || s.older && step.stage >= carving {
 			continue
 		}
 		if step.stage > sweeping {
@@ -176,17 +191,21 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) (err error) {
 				return err
 			}
 		}
-		e.o.Progress.Stage(v.Name() + ": " + step.name)
+		s.o.Progress.Stage(s.v.Name() + ": " + step.name)
 		if err := step.do(ctx); err != nil {
-			return errors.Join(err, e.notes.commit())
+			return errors.Join(err, s.notes.commit())
 		}
 		s.note.stage = step.stage + 1
-		if err := e.notes.mark(&s.note); err != nil {
+		if err := s.notes.mark(&s.note); err != nil {
 			return err
 		}
 	}
-	s.source.Unknown, s.source.Nonsense = s.note.unknown, s.note.nonsense
-	s.source.Files, err = e.notes.number("SELECT count(*) FROM file WHERE volume = ?", s.note.id)
+	files, err := s.notes.number("SELECT count(*) FROM file WHERE volume = ?", s.note.id)
+	s.source.Files += files
+	s.source.Nonsense += s.note.nonsense
+	if !s.older {
+		s.source.Unknown = s.note.unknown
+	}
 	return err
 }
 

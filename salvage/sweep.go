@@ -31,6 +31,9 @@ func (s *scan) sweep(ctx context.Context) error {
 		if err := s.system.Look(w, put); err != nil {
 			return err
 		}
+		if s.older {
+			return nil
+		}
 		if err := s.heads(w); err != nil {
 			return err
 		}

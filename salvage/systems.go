@@ -10,34 +10,52 @@ import (
 	"salvor/salvage/xfs"
 )
 
-// openSystem finds the file system on a volume. Where there is none that is known,
-// it gives one that sees by shape alone, and blocks as small as any can be: mail is
-// carved then.
-func openSystem(ctx context.Context, v volume.Volume) (volume.Volume, fsys.System, error) {
-	e, err := ext4.Open(ctx, v)
-	if err == nil {
-		if e.ClaimedSize() > v.Size() {
-			v = volume.Extend(v, e.ClaimedSize())
-			e, err = ext4.Open(ctx, v)
-		}
-		return v, e, err
-	}
-	if !errors.Is(err, ext4.ErrNoSuper) {
+// openSystems finds the file systems on a volume: the one that is there, first, and
+// older ones that it was made over. Where there is none that is known, it gives one
+// that sees by shape alone: mail is carved then. The volume is as large as the first
+// one says that it was.
+func openSystems(ctx context.Context, v volume.Volume) (volume.Volume, []fsys.System, error) {
+	supers, err := ext4.Find(ctx, v)
+	if err != nil && !errors.Is(err, ext4.ErrNoSuper) {
 		return v, nil, err
 	}
-	x, err := xfs.Open(ctx, v)
-	if err == nil {
+	first := len(supers) > 0 && supers[0].Group == 0
+	var x *xfs.FS
+	if !first {
+		if x, err = xfs.Open(ctx, v); err != nil && !errors.Is(err, xfs.ErrNone) {
+			return v, nil, err
+		}
+	}
+	var all []fsys.System
+	if x != nil && (x.Doubt() == "" || len(supers) == 0) {
 		if x.ClaimedSize() > v.Size() {
 			v = volume.Extend(v, x.ClaimedSize())
-			x, err = xfs.Open(ctx, v)
+			if x, err = xfs.Open(ctx, v); err != nil {
+				return v, nil, err
+			}
 		}
-		return v, x, err
+		all = append(all, x)
+	} else if len(supers) > 0 && supers[0].ClaimedSize() > v.Size() {
+		v = volume.Extend(v, supers[0].ClaimedSize())
+		if supers, err = ext4.Find(ctx, v); err != nil {
+			return v, nil, err
+		}
 	}
-	if !errors.Is(err, xfs.ErrNone) {
-		return v, nil, err
+	for _, s := range supers[:min(len(supers), mostSystems)] {
+		e, err := ext4.OpenAt(ctx, v, s)
+		if err != nil {
+			return v, nil, err
+		}
+		all = append(all, e)
 	}
-	return v, ext4.Guess(v, 4096), nil
+	if len(all) == 0 {
+		all = append(all, ext4.Guess(v, 0))
+	}
+	return v, all, nil
 }
+
+// mostSystems is how many file systems, made over each other, are read.
+const mostSystems = 3
 
 // guessed tells whether a system was found by nothing.
 func guessed(s fsys.System) bool {

@@ -87,6 +87,16 @@ type Learner interface {
 	Learn(ctx context.Context, t Trace) error
 }
 
+// A Keyed system seeds the checksums of blocks with the inode that they belong to:
+// a block that nothing points to any more still says whose it is.
+type Keyed interface {
+	// Keys are what Owner may answer for the blocks of an inode.
+	Keys(number uint64, generation uint32) []uint32
+	// Owner is the key of the inode that a Names or Map trace's block belongs to. An
+	// error says that the block does not tell.
+	Owner(t Trace) (uint32, error)
+}
+
 // Type is a file's type.
 type Type string
 
