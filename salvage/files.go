@@ -194,11 +194,14 @@ func (s *scan) mayBeMail(o *object) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if singular(o.paths) {
+		return true, nil
+	}
 	if len(o.paths) > 0 && isIndex(o.paths[0]) {
 		return false, nil // it begins with a copy of a header, maybe
 	}
 	_, ok := carve.Head(head[:n])
-	return ok || singular(o.paths), nil
+	return ok, nil
 }
 
 // isIndex tells whether a path is that of a mail server's own file.

@@ -1,6 +1,7 @@
 package salvage
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -399,9 +400,9 @@ func (m *message) unclaimed(f *found.Finding) {
 	case m.sized && m.current && m.shape == whole && !m.guess:
 		f.Class, f.Grade, f.Why = found.Unknown, found.Consistent, "the file system knows its size, and its structure closes"
 	case m.sized && m.current && !m.guess:
-		f.Class, f.Grade, f.Why = found.Unknown, found.Plausible, "the file system knows its size; its structure cannot vouch for it"
+		f.Class, f.Grade, f.Why = found.Unknown, found.Plausible, "the file system knows its size; "+m.why
 	default:
-		f.Class, f.Grade, f.Why = found.Unknown, found.Plausible, "found by its content; it looks whole"
+		f.Class, f.Grade, f.Why = found.Unknown, found.Plausible, "found by its content; "+cmp.Or(m.why, "it looks whole")
 	}
 }
 

@@ -42,7 +42,7 @@ func (s *scan) entries(ctx context.Context, t fsys.Trace) error {
 		if e.Parent == 0 {
 			e.Parent = t.Number
 		}
-		return s.name(e)
+		return s.name(e, t.Origin == fsys.Log)
 	})
 	if err != nil && ctx.Err() == nil {
 		s.note.nonsense++
@@ -84,13 +84,19 @@ func (s *scan) ownerOf(t *fsys.Trace) error {
 // can hold.
 const longestName = 255
 
-func (s *scan) name(e fsys.Entry) error {
+// name notes a name. One that stands in the log may have been taken away since, so
+// that what stands in the directory itself is believed before it.
+func (s *scan) name(e fsys.Entry, logged bool) error {
 	if e.Child == 0 || e.Name == "" || len(e.Name) > longestName || strings.ContainsAny(e.Name, "/\x00") {
 		return nil
 	}
+	gone := flag(e.Deleted)
+	if logged {
+		gone = 2
+	}
 	return s.notes.put(`INSERT INTO name (volume, parent, name, child, low, deleted, off, up) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET deleted = min(deleted, excluded.deleted), up = max(up, excluded.up)`,
-		s.note.id, int64(e.Parent), []byte(e.Name), int64(e.Child), flag(e.Low), flag(e.Deleted), e.Off, int64(e.Up))
+		s.note.id, int64(e.Parent), []byte(e.Name), int64(e.Child), flag(e.Low), gone, e.Off, int64(e.Up))
 }
 
 func flag(b bool) int64 {
