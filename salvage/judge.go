@@ -58,9 +58,11 @@ type message struct {
 // facts are what the header tells.
 type facts struct {
 	messageID, from, subject string
-	sender                   string   // the address in From
-	draft                    bool     // no trace of transport
-	recipients               []string // likeliest owner first
+	sender                   string // the address in From
+	draft                    bool   // no trace of transport
+	// arrived is when the last server on the way took it; else its Date.
+	arrived    time.Time
+	recipients []string // likeliest owner first
 }
 
 // A shape is what the structure tells.
@@ -92,7 +94,7 @@ func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep b
 	m.whose(&f, places)
 	e.byHeader(m, &f)
 	for _, step := range []func(context.Context, *message, []place, *found.Finding) (bool, error){
-		e.owedByHash, e.owedByName, e.heldByVault, e.deletedByUser, e.leftOver, e.owedByMessageID,
+		e.owedByHash, e.owedByName, e.heldByVault, e.deletedByUser, e.leftOver, e.owedByMessageID, e.owedBySize,
 	} {
 		done, err := step(ctx, m, places, &f)
 		if err != nil {
@@ -382,6 +384,30 @@ func (e *engine) owedByMessageID(_ context.Context, m *message, places []place, 
 	}
 	m.claim(f, wants, places, found.Consistent, "its Message-ID and size are those that the index promises")
 	return true, nil
+}
+
+// owedBySize: of all owed messages, exactly one has this size, and no SHA-1 that
+// could say more; it has the user that the header names, and came when the header
+// says. So a Maildir's message is known whose name is lost with its directory.
+func (e *engine) owedBySize(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	if m.incomplete() || f.User == "" || m.size < leastSize {
+		return false, nil
+	}
+	wants, err := e.notes.wanted("WHERE size IN (?, ?) LIMIT 2", m.size, m.wire)
+	if err != nil || len(wants) != 1 || !wants[0].sha1.IsZero() || wants[0].user != f.User || !near(m.facts.arrived, wants[0].date) {
+		return false, err
+	}
+	m.claim(f, wants, places, found.Consistent, "its size is that of one owed message only, and its header names the same user and time")
+	return true, nil
+}
+
+// leastSize is the size, in bytes, from which on a size says something: shorter
+// messages are of the same size too often.
+const leastSize = 1024
+
+// near tells whether a message may have come into its mailbox when its header says.
+func near(header, mailbox time.Time) bool {
+	return !header.IsZero() && !mailbox.IsZero() && header.Sub(mailbox).Abs() < 24*time.Hour
 }
 
 // incomplete tells whether something is known to be missing.

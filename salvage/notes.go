@@ -46,6 +46,7 @@ CREATE TABLE want (
 	id INTEGER PRIMARY KEY, user TEXT NOT NULL, folder TEXT NOT NULL, uid INTEGER NOT NULL, size INTEGER NOT NULL,
 	sha1 BLOB, name TEXT NOT NULL, message_id TEXT NOT NULL, date INTEGER NOT NULL, finding TEXT NOT NULL DEFAULT '');
 CREATE INDEX want_size ON want (size) WHERE sha1 IS NOT NULL AND finding = '';
+CREATE INDEX want_length ON want (size);
 CREATE INDEX want_sum ON want (sha1) WHERE sha1 IS NOT NULL;
 CREATE INDEX want_place ON want (user, folder, uid);
 CREATE INDEX want_name ON want (name) WHERE name <> '';

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/mail"
 	"os"
 	"strings"
+	"time"
 
 	"salvor/salvage/carve"
 	"salvor/salvage/fsys"
@@ -101,6 +103,9 @@ func (m *message) readHeader(top *prefix) error {
 		return err
 	}
 	m.facts = facts{messageID: h.MessageID, from: h.From, subject: h.Subject, sender: h.FromAddr, draft: h.Draft}
+	if m.facts.arrived = received(top.b); m.facts.arrived.IsZero() {
+		m.facts.arrived = h.Date
+	}
 	for _, list := range [][]carve.Recipient{h.Delivered, h.To} {
 		for _, a := range list {
 			m.facts.recipients = append(m.facts.recipients, a.Address)
@@ -110,6 +115,29 @@ func (m *message) readHeader(top *prefix) error {
 		m.date = h.Date
 	}
 	return nil
+}
+
+// received is the date in the first Received field, which the last server on the
+// way has written; zero: none that can be read.
+func received(header []byte) time.Time {
+	text := "\n" + string(header[:min(len(header), 16<<10)])
+	_, field, ok := strings.Cut(text, "\nReceived:")
+	if !ok {
+		return time.Time{}
+	}
+	var lines []string
+	for line := range strings.Lines(field) {
+		if len(lines) > 0 && line[0] != ' ' && line[0] != '\t' {
+			break
+		}
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	field = strings.Join(lines, " ")
+	date, err := mail.ParseDate(strings.TrimSpace(field[strings.LastIndexByte(field, ';')+1:]))
+	if err != nil {
+		return time.Time{}
+	}
+	return date
 }
 
 // prefix keeps the first bytes that are written to it.
