@@ -31,7 +31,6 @@ type message struct {
 	id      chunk.ID // of the wire form
 	sha1    chunk.SHA1
 	wire    int64
-	stored  chunk.ID // SHA-256 of the bytes as they were found
 	size    int64
 	missing []volume.Range
 	facts   facts
@@ -77,11 +76,14 @@ const (
 // judge says what a message is. keep tells whether its bytes are wanted.
 func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep bool, err error) {
 	f = found.Finding{
-		Size: m.size, WireSize: m.wire, SHA256Stored: m.stored.String(), SHA256: m.id.String(), SHA1: hex.EncodeToString(m.sha1[:]),
+		Size: m.size, WireSize: m.wire, SHA256: m.id.String(), SHA1: hex.EncodeToString(m.sha1[:]),
 		Date: m.date, MessageID: m.facts.messageID, From: m.facts.from, Subject: m.facts.subject,
 		Source: m.source, How: m.how, Inode: m.inode, Offset: m.offset, Extents: m.extents, Missing: m.missing, Places: 1,
 	}
-	f.ID = f.SHA256Stored[:idDigits]
+	f.ID = f.SHA256[:idDigits]
+	if m.wire == m.size {
+		f.SHA256Stored = f.SHA256 // every line ends in CRLF
+	}
 	if len(m.paths) > 0 {
 		f.Path = m.paths[0]
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"sync"
 
@@ -94,9 +95,38 @@ func (s *scan) name(e fsys.Entry, logged bool) error {
 	if logged {
 		gone = 2
 	}
+	if s.said.again(e, gone) {
+		return nil
+	}
 	return s.notes.put(`INSERT INTO name (volume, parent, name, child, low, deleted, off, up) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET deleted = min(deleted, excluded.deleted), up = max(up, excluded.up)`,
 		s.note.id, int64(e.Parent), []byte(e.Name), int64(e.Child), flag(e.Low), gone, e.Off, int64(e.Up))
+}
+
+// A said remembers names that were noted already: a block of a directory is met as a
+// part of it, alone, and in the log as often as it was changed.
+type said struct {
+	seed maphash.Seed
+	seen map[uint64]struct{}
+}
+
+// saidKept is how many names are remembered, some 50 MiB at most.
+const saidKept = 1 << 20
+
+func (k *said) again(e fsys.Entry, gone int64) bool {
+	if k.seen == nil || len(k.seen) >= saidKept {
+		k.seed, k.seen = maphash.MakeSeed(), map[uint64]struct{}{}
+	}
+	var h maphash.Hash
+	h.SetSeed(k.seed)
+	h.WriteString(e.Name)
+	for _, n := range []uint64{e.Parent, e.Child, e.Up, uint64(gone), uint64(flag(e.Low))} {
+		maphash.WriteComparable(&h, n)
+	}
+	sum := h.Sum64()
+	_, ok := k.seen[sum]
+	k.seen[sum] = struct{}{}
+	return ok
 }
 
 func flag(b bool) int64 {

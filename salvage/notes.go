@@ -73,7 +73,9 @@ type notes struct {
 	path string
 	open bool // a transaction is
 	n    int  // rows put in it
-	err  error
+	// owing: something is owed, so that it is worth asking what.
+	owing bool
+	err   error
 	// before makes durable what the rows speak of; it is called before each commit.
 	before func() error
 }

@@ -78,8 +78,9 @@ func (m *message) read(r io.Reader, size int64) error {
 	if _, err := io.Copy(io.Discard, tee); err != nil {
 		return err
 	}
-	m.size, m.stored = sums.size, sums.stored()
+	m.size = sums.size
 	m.id, m.sha1, m.wire = sums.wire.Sums()
+	hashers.Put(sums)
 	m.judgeShape(shape)
 	return m.readHeader(&top)
 }

@@ -103,6 +103,7 @@ type engine struct {
 	users  map[string]bool // that the vault or the ledger knows; nil: neither is there
 
 	keeping sync.Mutex // Options.Keeper
+	noting  sync.Mutex // IDs of findings
 }
 
 // A stage of a volume's salvage.
@@ -125,6 +126,7 @@ type scan struct {
 	system fsys.System
 	ground *ground
 	dirs   dirs
+	said   said
 	wise   bool // the system has learnt from the sweep
 	source *Source
 	// older: another file system was made over this one. What nothing explains is

@@ -1,29 +1,28 @@
 package salvage
 
 import (
-	"crypto/sha256"
-	"hash"
+	"sync"
 
 	"salvor/chunk"
 )
 
-// sums takes a message's bytes as they stand, and gives what identifies them and
-// their wire form.
+// sums takes a message's bytes as they stand, and gives what identifies their wire
+// form. The bytes themselves are hashed by who keeps them.
 type sums struct {
-	raw  hash.Hash
 	wire *chunk.WireHasher
 	size int64
 }
 
-func newSums() *sums { return &sums{raw: sha256.New(), wire: chunk.NewWireHasher()} }
+var hashers = sync.Pool{New: func() any { return &sums{wire: chunk.NewWireHasher()} }}
+
+func newSums() *sums {
+	s := hashers.Get().(*sums)
+	s.wire.Reset()
+	s.size = 0
+	return s
+}
 
 func (s *sums) Write(p []byte) (int, error) {
 	s.size += int64(len(p))
-	s.raw.Write(p)
 	return s.wire.Write(p)
-}
-
-func (s *sums) stored() (id chunk.ID) {
-	s.raw.Sum(id[:0])
-	return id
 }

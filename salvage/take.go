@@ -3,6 +3,7 @@ package salvage
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 
 	"salvor/salvage/found"
@@ -65,12 +66,12 @@ func (e *engine) take(ctx context.Context, m *message, open func() (io.Reader, e
 
 // keep keeps the bytes, unless an earlier place gave them.
 func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Reader, error)) error {
-	was, ok, err := e.notes.finding(f.SHA256Stored)
+	was, ok, err := e.notes.finding(f.SHA256)
 	if err != nil {
 		return err
 	}
-	if ok && was.Class.Kept() {
-		f.File, f.ID = was.File, was.ID
+	if ok && was.Class.Kept() { // maybe with other line ends: these are the bytes that are kept
+		f.File, f.ID, f.SHA256Stored, f.Size = was.File, was.ID, was.SHA256Stored, was.Size
 		return nil
 	}
 	r, err := open()
@@ -79,20 +80,32 @@ func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Rea
 	}
 	e.keeping.Lock()
 	defer e.keeping.Unlock()
-	return e.o.Keeper.Keep(ctx, f, io.LimitReader(r, f.Size))
+	if f.SHA256Stored == "" {
+		f.ID = "" // it follows from what is kept
+	}
+	if err := e.o.Keeper.Keep(ctx, f, io.LimitReader(r, f.Size)); err != nil {
+		return err
+	}
+	f.ID = f.SHA256Stored[:idDigits]
+	return nil
 }
 
 // note notes a finding, or one more place of it. The better grade is told.
 func (e *engine) note(f *found.Finding, m *message) error {
+	e.noting.Lock()
+	defer e.noting.Unlock()
+	if err := e.freeID(f); err != nil {
+		return err
+	}
 	r := gradeRank(f)
 	err := e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, places, missing, how, user_by, fact) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) "+
 		"ON CONFLICT (sum) DO UPDATE SET places = places + 1",
-		f.ID, f.SHA256Stored, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f))
+		f.ID, f.SHA256, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f))
 	if err != nil {
 		return err
 	}
 	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, how = ?, user_by = ?, fact = ? WHERE sum = ? AND rank > ?",
-		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256Stored, r)
+		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256, r)
 	if err != nil || f.Class != found.Matched {
 		return err
 	}
@@ -108,6 +121,19 @@ func (e *engine) note(f *found.Finding, m *message) error {
 	return nil
 }
 
+// freeID gives a finding another ID where its own is another's: an ID is short
+// enough for somebody to have made two messages that share it.
+func (e *engine) freeID(f *found.Finding) error {
+	base := f.ID
+	for n := 2; ; n++ {
+		taken, err := e.notes.number("SELECT EXISTS (SELECT 1 FROM finding WHERE id = ? AND sum <> ?)", f.ID, f.SHA256)
+		if err != nil || taken == 0 {
+			return err
+		}
+		f.ID = fmt.Sprintf("%s-%d", base, n)
+	}
+}
+
 // gradeRank orders what may be told of the same bytes: 0 is best.
 func gradeRank(f *found.Finding) int64 {
 	class := map[found.Class]int64{found.Matched: 0, found.Held: 1, found.Tombstoned: 2, found.Unknown: 3, found.Damaged: 4}[f.Class]
@@ -115,7 +141,7 @@ func gradeRank(f *found.Finding) int64 {
 	return class*10 + grade
 }
 
-// finding gives what is noted of some bytes, by their SHA-256.
+// finding gives what is noted of some bytes, by the SHA-256 of their wire form.
 func (n *notes) finding(sum string) (f found.Finding, ok bool, err error) {
 	err = n.ask("SELECT fact FROM finding WHERE sum = ?", []any{sum}, func(s *sqlite.Stmt) error {
 		ok = true

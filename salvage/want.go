@@ -26,8 +26,8 @@ type want struct {
 // wants copies what the incident owes into the notes: it is asked for many times,
 // by size, by hash, by place and by name. What was found of it stays noted.
 func (e *engine) wants(ctx context.Context) error {
-	if e.o.Incident == "" {
-		return nil
+	if e.notes.owing = e.o.Incident != ""; !e.notes.owing {
+		return errors.Join(e.notes.put("DELETE FROM want"), e.notes.commit())
 	}
 	keep := "CREATE TEMP TABLE IF NOT EXISTS proved AS SELECT id, finding FROM want WHERE finding <> ''"
 	if err := e.notes.ask(keep, nil, nil); err != nil {
@@ -60,6 +60,9 @@ func (e *engine) wants(ctx context.Context) error {
 const wantColumns = "SELECT id, user, folder, uid, size, sha1, name, message_id, date FROM want "
 
 func (n *notes) wanted(where string, args ...any) (out []want, err error) {
+	if !n.owing {
+		return nil, nil
+	}
 	err = n.ask(wantColumns+where, args, func(s *sqlite.Stmt) error {
 		w := want{id: s.ColumnInt64(0), user: s.ColumnText(1), folder: s.ColumnText(2), uid: uint32(s.ColumnInt64(3)), size: s.ColumnInt64(4),
 			name: s.ColumnText(6), messageID: s.ColumnText(7)}
