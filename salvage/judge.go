@@ -96,7 +96,7 @@ func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep b
 	m.whose(&f, places)
 	e.byHeader(m, &f)
 	for _, step := range []func(context.Context, *message, []place, *found.Finding) (bool, error){
-		e.owedByHash, e.owedByName, e.heldByVault, e.deletedByUser, e.leftOver, e.owedByMessageID, e.owedBySize,
+		e.owedByHash, e.owedByName, e.heldByVault, e.deletedByUser, e.leftOver, e.owedByMessageID,
 	} {
 		done, err := step(ctx, m, places, &f)
 		if err != nil {
@@ -113,7 +113,7 @@ func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep b
 		return f, false, errLater
 	}
 	m.unclaimed(&f)
-	return f, m.worthKeeping(), nil
+	return f, m.worthKeeping(), e.likelyOwed(m, &f)
 }
 
 const idDigits = 16
@@ -388,19 +388,22 @@ func (e *engine) owedByMessageID(_ context.Context, m *message, places []place, 
 	return true, nil
 }
 
-// owedBySize: of all owed messages, exactly one has this size, and no SHA-1 that
-// could say more; it has the user that the header names, and came when the header
-// says. So a Maildir's message is known whose name is lost with its directory.
-func (e *engine) owedBySize(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+// likelyOwed says of mail that nothing proves to be owed that it may be: of all
+// owed messages exactly one has this size, and no SHA-1 that could say more; it has
+// the user that the header names, and came on that day. A deleted message may have
+// been of that size too, so that only a person can tell.
+func (e *engine) likelyOwed(m *message, f *found.Finding) error {
 	if m.incomplete() || f.User == "" || m.size < leastSize {
-		return false, nil
+		return nil
 	}
 	wants, err := e.notes.wanted("WHERE size IN (?, ?) LIMIT 2", m.size, m.wire)
 	if err != nil || len(wants) != 1 || !wants[0].sha1.IsZero() || wants[0].user != f.User || !near(m.facts.arrived, wants[0].date) {
-		return false, err
+		return err
 	}
-	m.claim(f, wants, places, found.Consistent, "its size is that of one owed message only, and its header names the same user and time")
-	return true, nil
+	w := wants[0]
+	f.Folder, f.UID = w.folder, w.uid
+	f.Why = fmt.Sprintf("%s; its size, user and day are those of the owed message %d", f.Why, w.id)
+	return nil
 }
 
 // leastSize is the size, in bytes, from which on a size says something: shorter
