@@ -225,7 +225,11 @@ func (e *engine) heldByVault(ctx context.Context, m *message, places []place, f 
 	}
 	if e.o.Incident != "" {
 		state := catalog.ClaimState("")
+		theirs, byPath := f.User, f.UserBy == "path"
 		err := e.o.Catalog.Claims(ctx, catalog.ClaimQuery{Incident: e.o.Incident, SHA1: m.sha1}, func(c *catalog.Claim) error {
+			if byPath && c.State == catalog.ClaimDeleted && c.User != theirs {
+				return nil // somebody else deleted a copy of it
+			}
 			if c.Size == m.wire || c.Size == m.size {
 				if err := e.learn(m.source, places, c.User, c.Folder, c.UID); err != nil {
 					return err
