@@ -90,7 +90,8 @@ func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Rea
 	return nil
 }
 
-// note notes a finding, or one more place of it. The better grade is told.
+// note notes a finding, or one more place of it. The better grade is told; of equal
+// ones always the same, whichever was read first.
 func (e *engine) note(f *found.Finding, m *message) error {
 	e.noting.Lock()
 	defer e.noting.Unlock()
@@ -104,8 +105,8 @@ func (e *engine) note(f *found.Finding, m *message) error {
 	if err != nil {
 		return err
 	}
-	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, how = ?, user_by = ?, fact = ? WHERE sum = ? AND rank > ?",
-		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256, r)
+	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, how = ?, user_by = ?, fact = ? WHERE sum = ? AND (rank, claim, source, user) > (?, ?, ?, ?)",
+		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256, r, f.Claim, f.Source, f.User)
 	if err != nil || f.Class != found.Matched {
 		return err
 	}
