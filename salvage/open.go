@@ -3,8 +3,11 @@ package salvage
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"os"
 	"strings"
 
@@ -35,10 +38,14 @@ type Sources struct {
 	Trees   []string        // directories
 	Names   []string        // as they were given
 	Size    int64           // of all disks, bytes
+	// Mark is the SHA-256 of what decides how the sources are read, beside their own
+	// bytes: the maps, and what is said of the array.
+	Mark []byte
 	// Notes say how the sources were understood, a line each.
 	Notes []string
 
 	opened []volume.Volume
+	mark   hash.Hash
 }
 
 // Close closes all volumes.
@@ -57,7 +64,7 @@ func (s *Sources) note(format string, args ...any) {
 // Open opens all sources for reading: disks and images, arrays of them, and what
 // partitions and logical volumes are in these.
 func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
-	s = &Sources{Names: spec.Sources}
+	s = &Sources{Names: spec.Sources, mark: sha256.New()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -99,6 +106,8 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 		}
 	}
 	s.Volumes = parts
+	fmt.Fprintf(s.mark, "%q %d %q %q %d", spec.RAID, spec.Chunk, spec.Layout, spec.Order, spec.DataOffset)
+	s.Mark = s.mark.Sum(nil)
 	return s, nil
 }
 
@@ -124,7 +133,22 @@ func (s *Sources) disk(spec Spec, path string) (volume.Volume, error) {
 	}
 	s.opened = append(s.opened, v)
 	s.Notes = append(s.Notes, volume.Notes(v)...)
-	return v, nil
+	return v, s.markMap(path, file)
+}
+
+// markMap takes a map into the mark.
+func (s *Sources) markMap(path, file string) error {
+	fmt.Fprintf(s.mark, "%q %q", path, file)
+	if file == "" {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(s.mark, f)
+	return err
 }
 
 // mapBeside finds the map file that ddrescue's users keep beside an image.

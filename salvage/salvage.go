@@ -32,6 +32,9 @@ type Options struct {
 	// does. Incident is the one whose ledger tells what is owed; "": none.
 	Catalog  *catalog.Catalog
 	Incident string
+	// Mark changes whenever the volumes may read differently than before, as with a
+	// newer map: they are looked through again then. See Sources.
+	Mark []byte
 	// Anew forgets the notes of an earlier run.
 	Anew bool
 	// Progress hears how far the salvage is; nil: nobody.
@@ -145,7 +148,7 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) error {
 	if whole.Size() > v.Size() {
 		e.report.Notes = append(e.report.Notes, fmt.Sprintf("%s is cut off: it has %d of %d bytes; the rest is unknown", v.Name(), v.Size(), whole.Size()))
 	}
-	mark, err := fingerprint(v)
+	mark, err := fingerprint(v, e.o.Mark)
 	if err != nil {
 		return err
 	}
@@ -229,9 +232,10 @@ func (s *scan) learnSystem(ctx context.Context) error {
 func (s *scan) block() int64 { return s.system.BlockSize() }
 
 // fingerprint tells one volume from another of the same name and size: the
-// SHA-256 of some of its blocks.
-func fingerprint(v volume.Volume) ([]byte, error) {
+// SHA-256 of some of its blocks, and of the mark of all sources.
+func fingerprint(v volume.Volume, mark []byte) ([]byte, error) {
 	h := sha256.New()
+	h.Write(mark)
 	buf := make([]byte, 64<<10)
 	for i := range int64(16) {
 		at := v.Size() / 16 * i &^ (volume.WindowAlign - 1)

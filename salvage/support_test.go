@@ -252,7 +252,7 @@ func (d *dig) try(ctx context.Context) (r *salvage.Report, notes []string, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	o := salvage.Options{Volumes: sources.Volumes, Trees: sources.Trees, Work: d.out, Keeper: w, Anew: d.anew, Progress: d.progress}
+	o := salvage.Options{Volumes: sources.Volumes, Trees: sources.Trees, Mark: sources.Mark, Work: d.out, Keeper: w, Anew: d.anew, Progress: d.progress}
 	if d.keeper != nil {
 		o.Keeper = d.keeper(w)
 	}

@@ -78,7 +78,7 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 		return withHint(err, "sources are images, block devices, members of an array, and directories")
 	}
 	defer func() { err = errors.Join(err, sources.Close()) }()
-	o := salvage.Options{Volumes: sources.Volumes, Trees: sources.Trees, Incident: c.String("incident"), Anew: c.Bool("anew")}
+	o := salvage.Options{Volumes: sources.Volumes, Trees: sources.Trees, Mark: sources.Mark, Incident: c.String("incident"), Anew: c.Bool("anew")}
 	s, err := a.salvageLedger(ctx, c, &o)
 	if err != nil {
 		return err

@@ -1,0 +1,31 @@
+package salvage_test
+
+import (
+	"os"
+	"testing"
+
+	"salvor/salvage/found"
+)
+
+// TestNewMap salvages a disk once more when ddrescue has read more of it: what could
+// not be read then is read now, into the same directory.
+func TestNewMap(t *testing.T) {
+	two := letter("two", 9000)
+	const path = "vmail/user/alice/5."
+	d := makeDisk(t, smallDisk, map[string]string{path: string(two)})
+	at := d.place(t, path, 4096)
+	d.unread(t, at, 512)
+	g := newDig(t, d.path)
+	g.catalog = books(t, two.wire().owe("alice", "INBOX", 5))
+	if r := g.run(t).report; r.OwedUnreadable != 1 || r.Damaged != 1 || len(r.Further) == 0 {
+		t.Fatalf("%+v", r)
+	}
+	d.patch(t, at, []byte(two[4096:4608]))
+	if err := os.Remove(d.path + ".map"); err != nil {
+		t.Fatal(err)
+	}
+	r := g.run(t)
+	if f := r.finds[two.stored()]; f.Class != found.Matched || r.report.OwedFound != 1 || r.report.Superseded != 1 || r.report.UnreadableBytes != 0 {
+		t.Errorf("%+v, %+v", f, r.report)
+	}
+}
