@@ -29,3 +29,24 @@ func TestNewMap(t *testing.T) {
 		t.Errorf("%+v, %+v", f, r.report)
 	}
 }
+
+// TestSameZeros counts two owed messages of which the same is left, nothing, as two.
+func TestSameZeros(t *testing.T) {
+	one, two := letter("one", 9000), letter("two", 9000)
+	two = two[:len(two)-1] + "\n"
+	for len(two) < len(one) {
+		two += "\n"
+	}
+	for len(one) < len(two) {
+		one += "\n"
+	}
+	d := makeDisk(t, smallDisk, map[string]string{"vmail/user/alice/5.": string(one), "vmail/user/bob/6.": string(two)})
+	for _, path := range []string{"vmail/user/alice/5.", "vmail/user/bob/6."} {
+		d.patch(t, d.place(t, path, 0), make([]byte, len(one)))
+	}
+	g := newDig(t, d.path)
+	g.catalog = books(t, one.wire().owe("alice", "INBOX", 5), two.wire().owe("bob", "INBOX", 6))
+	if r := g.run(t).report; r.OwedOverwritten != 2 || r.Damaged != 1 {
+		t.Errorf("%d overwritten, %d without a trace, %d damaged", r.OwedOverwritten, r.OwedMissing, r.Damaged)
+	}
+}

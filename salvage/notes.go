@@ -16,7 +16,7 @@ import (
 
 // notesVersion is the version of the scratch file's schema. Another version's file
 // is thrown away: everything in it can be read from the sources again.
-const notesVersion = 1
+const notesVersion = 2
 
 // notesSchema. Everything is keyed by the volume it was found on, so that several
 // volumes share one file. done marks what a later run need not look at again.
@@ -56,6 +56,7 @@ CREATE TABLE dirkey (
 CREATE TABLE place (
 	source TEXT NOT NULL, dir TEXT NOT NULL, user TEXT NOT NULL, folder TEXT NOT NULL, times INTEGER NOT NULL,
 	PRIMARY KEY (source, dir, user, folder)) WITHOUT ROWID;
+CREATE TABLE remains (claim INTEGER PRIMARY KEY, missing INTEGER NOT NULL);
 CREATE TABLE tomb (content BLOB NOT NULL, user TEXT NOT NULL, PRIMARY KEY (content, user)) WITHOUT ROWID;
 CREATE TABLE finding (
 	id TEXT PRIMARY KEY, sum TEXT NOT NULL UNIQUE, class TEXT NOT NULL, rank INTEGER NOT NULL, claim INTEGER NOT NULL,

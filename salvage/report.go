@@ -168,7 +168,7 @@ func (e *engine) countOwed() error {
 		at[u.Name] = i
 	}
 	query := `SELECT user, CASE WHEN finding <> '' THEN 'found' ELSE coalesce((SELECT CASE WHEN missing > 0 THEN 'unreadable' ELSE 'overwritten' END
-		FROM finding WHERE finding.claim = want.id AND class = 'damaged' ORDER BY 1 DESC LIMIT 1), 'missing') END AS fate, count(*) FROM want GROUP BY user, fate`
+		FROM remains WHERE claim = want.id), 'missing') END AS fate, count(*) FROM want GROUP BY user, fate`
 	err := e.notes.ask(query, nil, func(s *sqlite.Stmt) error {
 		name, n := s.ColumnText(0), s.ColumnInt64(2)
 		i, ok := at[name]

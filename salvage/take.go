@@ -107,6 +107,9 @@ func (e *engine) note(f *found.Finding, m *message) error {
 	}
 	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, how = ?, user_by = ?, fact = ? WHERE sum = ? AND (rank, claim, source, user) > (?, ?, ?, ?)",
 		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256, r, f.Claim, f.Source, f.User)
+	if err == nil && f.Class == found.Damaged && f.Claim != 0 { // of two messages, the same may be left
+		err = e.notes.put("INSERT INTO remains (claim, missing) VALUES (?, ?) ON CONFLICT DO UPDATE SET missing = max(missing, excluded.missing)", f.Claim, total(f.Missing))
+	}
 	if err != nil || f.Class != found.Matched {
 		return err
 	}
