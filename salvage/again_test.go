@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"salvor/catalog"
 	"salvor/salvage/found"
 )
 
@@ -48,5 +49,29 @@ func TestSameZeros(t *testing.T) {
 	g.catalog = books(t, one.wire().owe("alice", "INBOX", 5), two.wire().owe("bob", "INBOX", 6))
 	if r := g.run(t).report; r.OwedOverwritten != 2 || r.Damaged != 1 {
 		t.Errorf("%d overwritten, %d without a trace, %d damaged", r.OwedOverwritten, r.OwedMissing, r.Damaged)
+	}
+}
+
+// TestLaterLedger salvages once more when the ledger owes more than it did, and some of
+// it not any more.
+func TestLaterLedger(t *testing.T) {
+	one, two := letter("one", 6000), letter("two", 9000)
+	d := makeDisk(t, smallDisk, map[string]string{"vmail/user/alice/5.": string(one), "vmail/user/alice/6.": string(two)})
+	g := newDig(t, d.path)
+	claims := []catalog.Claim{one.wire().owe("alice", "INBOX", 5), two.wire().owe("alice", "INBOX", 6)}
+	claims[1].ID = 2
+	g.catalog = books(t, claims[0])
+	first := g.run(t)
+	if f := first.finds[two.stored()]; f.Class != found.Unknown || first.report.Matched != 1 {
+		t.Fatalf("%+v, %+v", f, first.report)
+	}
+	claims[0].ID, claims[0].State = 1, catalog.ClaimRedelivered
+	enter(t, g.catalog, 2, claims[0], claims[1])
+	r := g.run(t)
+	if f := r.finds[two.stored()]; f.Class != found.Matched || r.report.Owed != 1 || r.report.OwedFound != 1 {
+		t.Errorf("%+v, %+v", f, r.report)
+	}
+	if r.report.Matched != 1 || r.report.AlreadyHeld != 1 {
+		t.Errorf("what was redelivered: %+v", r.report)
 	}
 }

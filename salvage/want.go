@@ -1,8 +1,11 @@
 package salvage
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"salvor/catalog"
@@ -33,10 +36,21 @@ func (e *engine) wants(ctx context.Context) error {
 	if err := e.notes.ask(keep, nil, nil); err != nil {
 		return err
 	}
-	if err := e.notes.put("DELETE FROM want"); err != nil {
+	before, err := e.notes.ledger()
+	if err != nil {
 		return err
 	}
-	err := e.o.Catalog.Claims(ctx, catalog.ClaimQuery{Incident: e.o.Incident, State: catalog.ClaimOwed}, func(c *catalog.Claim) error {
+	// Without the ledger's digest, as after a run that was killed in here, everything is
+	// judged once more.
+	if err := errors.Join(e.notes.put("DELETE FROM ledger"), e.notes.put("DELETE FROM want")); err != nil {
+		return err
+	}
+	ledger := sha256.New()
+	err = e.o.Catalog.Claims(ctx, catalog.ClaimQuery{Incident: e.o.Incident}, func(c *catalog.Claim) error {
+		fmt.Fprintf(ledger, "%d %s %q %q %d %d %s %q %q\n", c.ID, c.State, c.User, c.Folder, c.UID, c.Size, c.SHA1, c.Name, c.MessageID)
+		if c.State != catalog.ClaimOwed {
+			return nil
+		}
 		var sum any
 		if !c.SHA1.IsZero() {
 			sum = c.SHA1[:]
@@ -54,7 +68,35 @@ func (e *engine) wants(ctx context.Context) error {
 	if err := e.notes.put("UPDATE want SET finding = coalesce((SELECT finding FROM proved WHERE proved.id = want.id), '')"); err != nil {
 		return err
 	}
-	return e.notes.commit()
+	now := ledger.Sum(nil)
+	if !bytes.Equal(before, now) {
+		if err := e.notes.judgeAnew(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(e.notes.put("INSERT INTO ledger (digest) VALUES (?)", now), e.notes.commit())
+}
+
+// ledger is the digest of the ledger by which everything was judged.
+func (n *notes) ledger() (digest []byte, err error) {
+	err = n.ask("SELECT digest FROM ledger", nil, func(s *sqlite.Stmt) error {
+		digest = column(s, 0)
+		return nil
+	})
+	return digest, err
+}
+
+// judgeAnew forgets what everything was said to be. It is called where the ledger
+// says something else than it did: what was owed then may be delivered, and what
+// nobody missed be owed. What stands on the volumes stays noted.
+func (n *notes) judgeAnew() error {
+	for _, query := range []string{"DELETE FROM finding", "DELETE FROM place", "DELETE FROM remains", "UPDATE want SET finding = ''",
+		"UPDATE file SET done = 0", "UPDATE head SET done = 0", fmt.Sprintf("UPDATE volume SET stage = min(stage, %d), nonsense = 0", naming)} {
+		if err := n.put(query); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const wantColumns = "SELECT id, user, folder, uid, size, sha1, name, message_id, date FROM want "
