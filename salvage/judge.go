@@ -80,7 +80,6 @@ func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep b
 		Date: m.date, MessageID: m.facts.messageID, From: m.facts.from, Subject: m.facts.subject,
 		Source: m.source, How: m.how, Inode: m.inode, Offset: m.offset, Extents: m.extents, Missing: m.missing, Places: 1,
 	}
-	f.ID = f.SHA256[:idDigits]
 	if m.wire == m.size {
 		f.SHA256Stored = f.SHA256 // every line ends in CRLF
 	}
@@ -115,8 +114,6 @@ func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep b
 	m.unclaimed(&f)
 	return f, m.worthKeeping(), e.likelyOwed(m, &f)
 }
-
-const idDigits = 16
 
 // places reads all paths.
 func (m *message) places() (out []place) {

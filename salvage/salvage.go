@@ -106,7 +106,7 @@ type engine struct {
 	users  map[string]bool // that the vault or the ledger knows; nil: neither is there
 
 	keeping sync.Mutex // Options.Keeper
-	noting  sync.Mutex // IDs of findings
+	telling sync.Mutex // findings
 }
 
 // A stage of a volume's salvage.

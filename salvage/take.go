@@ -1,9 +1,12 @@
 package salvage
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 
 	"salvor/salvage/found"
@@ -57,11 +60,50 @@ func (e *engine) take(ctx context.Context, m *message, open func() (io.Reader, e
 		return false, nil
 	}
 	if keep {
+		if err := e.storedSum(&f, open); err != nil {
+			return false, err
+		}
+	}
+	e.telling.Lock()
+	defer e.telling.Unlock()
+	if err := e.notes.nameFinding(&f); err != nil {
+		return false, err
+	}
+	if keep {
 		if err := e.keep(ctx, &f, open); err != nil {
 			return false, err
 		}
 	}
 	return f.Grade == found.Verified || f.Grade == found.Consistent, e.note(&f, m)
+}
+
+// storedSum fills in the SHA-256 of the bytes as they were found, where their wire
+// form is another.
+func (e *engine) storedSum(f *found.Finding, open func() (io.Reader, error)) error {
+	if f.SHA256Stored != "" {
+		return nil
+	}
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(r, f.Size)); err != nil {
+		return err
+	}
+	f.SHA256Stored = hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
+// nameFinding gives a finding its ID: the beginning of its bytes' SHA-256 is too
+// short to be nobody else's where somebody makes it so.
+func (n *notes) nameFinding(f *found.Finding) (err error) {
+	f.ID = found.NewID(cmp.Or(f.SHA256Stored, f.SHA256), func(id string) bool {
+		taken, failed := n.number("SELECT EXISTS (SELECT 1 FROM finding WHERE id = ? AND sum <> ?)", id, f.SHA256)
+		err = errors.Join(err, failed)
+		return taken != 0 && failed == nil
+	})
+	return err
 }
 
 // keep keeps the bytes, unless an earlier place gave them.
@@ -80,24 +122,12 @@ func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Rea
 	}
 	e.keeping.Lock()
 	defer e.keeping.Unlock()
-	if f.SHA256Stored == "" {
-		f.ID = "" // it follows from what is kept
-	}
-	if err := e.o.Keeper.Keep(ctx, f, io.LimitReader(r, f.Size)); err != nil {
-		return err
-	}
-	f.ID = f.SHA256Stored[:idDigits]
-	return nil
+	return e.o.Keeper.Keep(ctx, f, io.LimitReader(r, f.Size))
 }
 
 // note notes a finding, or one more place of it. The better grade is told; of equal
 // ones always the same, whichever was read first.
 func (e *engine) note(f *found.Finding, m *message) error {
-	e.noting.Lock()
-	defer e.noting.Unlock()
-	if err := e.freeID(f); err != nil {
-		return err
-	}
 	r := gradeRank(f)
 	err := e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, places, missing, how, user_by, fact) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) "+
 		"ON CONFLICT (sum) DO UPDATE SET places = places + 1",
@@ -123,19 +153,6 @@ func (e *engine) note(f *found.Finding, m *message) error {
 		}
 	}
 	return nil
-}
-
-// freeID gives a finding another ID where its own is another's: an ID is short
-// enough for somebody to have made two messages that share it.
-func (e *engine) freeID(f *found.Finding) error {
-	base := f.ID
-	for n := 2; ; n++ {
-		taken, err := e.notes.number("SELECT EXISTS (SELECT 1 FROM finding WHERE id = ? AND sum <> ?)", f.ID, f.SHA256)
-		if err != nil || taken == 0 {
-			return err
-		}
-		f.ID = fmt.Sprintf("%s-%d", base, n)
-	}
 }
 
 // gradeRank orders what may be told of the same bytes: 0 is best.
