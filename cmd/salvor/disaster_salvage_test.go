@@ -115,7 +115,19 @@ func TestSalvageOfCyrus(t *testing.T) {
 	if !bytes.Equal(before, after) {
 		t.Error("the image is not what it was")
 	}
-	w.redeliverKept(rng, lives, opened, found, server, s.Login)
+	dry := oneObject(t, []byte(w.until(rng, 0, []int{0}, "redeliver", "--incident", "fire", "--from", found, "--to", server, "--dry-run", "--json")))
+	if dry["delivered"] != float64(gap-lost) {
+		t.Errorf("from the directory: %v, want %d delivered", dry, gap-lost)
+	}
+
+	// The same into the vault, and from there to the server.
+	stored := oneObject(t, []byte(w.until(rng, 3, []int{3}, "salvage", image, "--incident", "fire", "--json")))
+	for _, key := range []string{"candidates", "matched", "already_held", "tombstoned", "unknown", "damaged", "owed_found", "owed_unreadable"} {
+		if stored[key] != report[key] {
+			t.Errorf("into the vault: %s %v, into a directory %v", key, stored[key], report[key])
+		}
+	}
+	w.redeliverKept(rng, lives, opened, "vault", server, s.Login)
 	closeIncident(t, w)
 }
 
