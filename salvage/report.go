@@ -3,7 +3,6 @@ package salvage
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -114,7 +113,10 @@ const listed = `class IN ('matched', 'unknown', 'damaged') AND NOT ` + supersede
 
 // finish writes the list of findings and adds everything up.
 func (e *engine) finish(ctx context.Context) error {
-	if err := errors.Join(e.nameUsers(), e.notes.commit()); err != nil {
+	if err := e.nameUsers(); err != nil {
+		return err
+	}
+	if err := e.notes.commit(); err != nil {
 		return err
 	}
 	if err := e.o.Keeper.Finish(ctx, func(yield func(*found.Finding) error) error { return e.findings(ctx, yield) }); err != nil {

@@ -75,11 +75,18 @@ func Run(ctx context.Context, o Options) (r *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
+	defer func() {
+		// What stopped the salvage mostly stops this as well: it is told once.
+		if closed := n.close(); err == nil {
+			err = closed
+		}
+	}()
 	e := &engine{o: o, notes: n, report: &Report{}}
 	n.before = func() error { return e.syncKept(ctx) }
-	if err := errors.Join(e.wants(ctx), e.tombstones(ctx), e.knownUsers(ctx)); err != nil {
-		return nil, err
+	for _, learn := range []func(context.Context) error{e.wants, e.tombstones, e.knownUsers} {
+		if err := learn(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for _, v := range o.Volumes {
 		if err := e.volume(ctx, v); err != nil {
@@ -198,7 +205,7 @@ func (s *scan) all(ctx context.Context) (err error) {
 		}
 		s.o.Progress.Stage(s.v.Name() + ": " + step.name)
 		if err := step.do(ctx); err != nil {
-			return errors.Join(err, s.notes.commit())
+			return err
 		}
 		s.note.stage = step.stage + 1
 		if err := s.notes.mark(&s.note); err != nil {

@@ -44,6 +44,7 @@ func (s *scan) sweep(ctx context.Context) error {
 		return s.notes.mark(&s.note)
 	})
 	if err != nil {
+		_ = s.notes.mark(&s.note) // where it works, the next run goes on from here
 		return err
 	}
 	s.passed(s.v.Size())
