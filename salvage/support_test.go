@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -348,6 +349,8 @@ func (r *result) addsUp(t *testing.T) {
 		t.Errorf("the list has %v, the report %v", classes, want)
 	}
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // digestOf is a file's SHA-256.
 func digestOf(t *testing.T, path string) string {
