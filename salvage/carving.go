@@ -23,36 +23,15 @@ const (
 // survey marks what is explained by now: the blocks of files that are surely
 // there, and of everything that was proved.
 func (s *scan) explainFiles(ctx context.Context) error {
-	for after := int64(0); ; {
-		var batch []fsys.File
-		err := s.notes.ask("SELECT id, fact FROM file WHERE volume = ? AND done = ? AND id > ? ORDER BY id LIMIT ?",
-			[]any{s.note.id, fileExplained, after, fileBatch}, func(st *sqlite.Stmt) error {
-				after = st.ColumnInt64(0)
-				var f fsys.File
-				if err := json.Unmarshal(column(st, 1), &f); err != nil {
-					return err
-				}
-				batch = append(batch, f)
-				return nil
-			})
-		if err != nil {
-			return err
+	err := s.eachFile(ctx, "done = 2", func(f *fsys.File) error {
+		size := f.Size
+		if size < 0 {
+			size = LongestMessage
 		}
-		for i := range batch {
-			size := batch[i].Size
-			if size < 0 {
-				size = LongestMessage
-			}
-			if err := s.explain(fsys.Pieces(batch[i].Extents, size)); err != nil {
-				return err
-			}
-		}
-		if len(batch) == 0 {
-			break
-		}
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
+		return s.explain(fsys.Pieces(f.Extents, size))
+	})
+	if err != nil {
+		return err
 	}
 	return s.explainFindings(ctx)
 }

@@ -25,15 +25,16 @@ const (
 )
 
 // files reads every file that any record describes, and judges those that are mail.
-func (s *scan) files(ctx context.Context) error {
+func (s *scan) files(ctx context.Context) (err error) {
 	for _, kind := range []fsys.Kind{fsys.Inode, fsys.Map} {
 		if err := s.notes.eachTrace(ctx, s.note.id, kind, func(t fsys.Trace) error { return s.noteFile(ctx, t) }); err != nil {
 			return err
 		}
 	}
-	if err := s.notes.commit(); err != nil {
+	if err := errors.Join(s.notes.commit(), s.contest(ctx)); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, s.contested.close()) }()
 	left, err := s.notes.number("SELECT count(*) FROM file WHERE volume = ? AND done = 0", s.note.id)
 	if err != nil {
 		return err
@@ -46,6 +47,77 @@ func (s *scan) files(ctx context.Context) error {
 		return err
 	}
 	return s.crew(ctx, s.nextFiles, func(ctx context.Context, j job) error { return s.readFile(ctx, j, false) })
+}
+
+// contest finds the blocks that several live files claim: a file system that does
+// not write a removed file's inode again leaves it looking alive, and its blocks are
+// another's by now. Only a hash can tell which of them is right.
+func (s *scan) contest(ctx context.Context) (err error) {
+	if s.contested, err = newGround(s.o.Work, s.v.Size(), s.block()); err != nil {
+		return err
+	}
+	claimed, err := newGround(s.o.Work, s.v.Size(), s.block())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claimed.close()) }()
+	return s.eachFile(ctx, "class = 0", func(f *fsys.File) error {
+		for _, e := range fsys.Pieces(f.Extents, f.Size) {
+			for off := e.Off; off < e.Off+e.Len; off += s.block() {
+				twice, err := claimed.explained(off)
+				if err == nil && twice && off < s.v.Size() {
+					err = s.contested.explain(off, 1)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if err := claimed.explain(e.Off, e.Len); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// disputed tells whether another file claims some of the same blocks.
+func (s *scan) disputed(extents []fsys.Extent) (bool, error) {
+	for _, e := range extents {
+		for off := e.Off; off < e.Off+e.Len && off < s.v.Size(); off += s.block() {
+			if is, err := s.contested.explained(off); is || err != nil {
+				return is, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// eachFile walks over noted files.
+func (s *scan) eachFile(ctx context.Context, where string, do func(*fsys.File) error) error {
+	for after := int64(0); ; {
+		var batch []fsys.File
+		err := s.notes.ask("SELECT id, fact FROM file WHERE volume = ? AND id > ? AND "+where+" ORDER BY id LIMIT ?", []any{s.note.id, after, fileBatch},
+			func(st *sqlite.Stmt) error {
+				after = st.ColumnInt64(0)
+				var f fsys.File
+				if err := json.Unmarshal(column(st, 1), &f); err != nil {
+					return err
+				}
+				batch = append(batch, f)
+				return nil
+			})
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		for i := range batch {
+			if err := ctx.Err(); err != nil {
+				return context.Cause(ctx)
+			}
+			if err := do(&batch[i]); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // noteFile notes the file that a trace describes. The same places and size said by
@@ -164,6 +236,13 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 		return 0, err
 	}
 	o.mayWait = mayWait
+	twice, err := s.disputed(o.extents)
+	if err != nil {
+		return 0, err
+	}
+	if twice {
+		o.live, o.guess = false, true
+	}
 	is, err := s.mayBeMail(o)
 	if err != nil {
 		return 0, err

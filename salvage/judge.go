@@ -35,8 +35,9 @@ type message struct {
 	missing []volume.Range
 	facts   facts
 	shape   shape
-	why     string // of a shape that is not whole
-	zeros   bool   // there are sectors of zeros in it
+	why     string         // of a shape that is not whole
+	zeros   bool           // there are sectors of zeros in it
+	blank   []volume.Range // these
 
 	// sized: the file system says how long it is. current: it is no older version
 	// of a file that there is a newer record of.
@@ -345,6 +346,10 @@ func (e *engine) inPlace(places []place, name string) (wants []want, err error) 
 // leftOver: it stands in the place of an owed message, and is not it: what is left
 // of it. An older version of a file proves nothing.
 func (e *engine) leftOver(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
+	if m.how == howTree && len(m.missing) == 0 && m.shape == broken {
+		m.missing = m.blank // who repaired it filled with zeros what could not be read
+		f.Missing = m.blank
+	}
 	if !m.current {
 		return false, nil
 	}

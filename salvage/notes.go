@@ -249,6 +249,10 @@ func (n *notes) volume(name string, size int64, mark []byte) (v volumeNote, err 
 		if err := n.put("DELETE FROM volume WHERE id = ?", v.id); err != nil {
 			return v, err
 		}
+		// What was whole is whole; what was not may be now.
+		if err := n.put("DELETE FROM finding WHERE class = 'damaged' AND source = ?", name); err != nil {
+			return v, err
+		}
 	}
 	if err := n.put("INSERT INTO volume (name, size, mark) VALUES (?, ?, ?)", name, size, mark); err != nil {
 		return v, err

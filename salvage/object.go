@@ -96,6 +96,7 @@ func (m *message) judgeShape(s carve.Shape) {
 		m.shape = broken
 	}
 	m.zeros = len(s.Zeros) > 0
+	m.blank = s.Zeros
 }
 
 func (m *message) readHeader(top *prefix) error {

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"salvor/salvage/raid"
 	"salvor/salvage/volume"
@@ -61,6 +64,57 @@ func (s *Sources) note(format string, args ...any) {
 	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
 }
 
+// Holds gives the source in which a directory lies, or would lie: nothing may be
+// written there. "": in none.
+func (s *Sources) Holds(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) && dir != "/" {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return s.holds(dir, info)
+	}
+}
+
+func (s *Sources) holds(dir string, info os.FileInfo) (string, error) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	for _, name := range s.Names {
+		source, err := os.Stat(name)
+		if err != nil {
+			return "", err
+		}
+		if device, is := source.Sys().(*syscall.Stat_t); ok && is && source.Mode()&fs.ModeDevice != 0 && device.Rdev == st.Dev {
+			return name, nil
+		}
+	}
+	for {
+		for _, tree := range s.Trees {
+			source, err := os.Stat(tree)
+			if err != nil {
+				return "", err
+			}
+			if os.SameFile(source, info) {
+				return tree, nil
+			}
+		}
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil || real == "/" {
+			return "", err
+		}
+		dir = filepath.Dir(real)
+		if info, err = os.Stat(dir); err != nil {
+			return "", err
+		}
+	}
+}
+
 // Open opens all sources for reading: disks and images, arrays of them, and what
 // partitions and logical volumes are in these.
 func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
@@ -71,6 +125,7 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 		}
 	}()
 	var disks []volume.Volume
+	given := map[string]os.FileInfo{}
 	for _, path := range spec.Sources {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -80,6 +135,11 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 			s.Trees = append(s.Trees, path)
 			continue
 		}
+		if twin := sameFile(given, info); twin != "" {
+			s.note("%s is %s: it is read once", path, twin)
+			continue
+		}
+		given[path] = info
 		v, err := s.disk(spec, path)
 		if err != nil {
 			return s, err
@@ -109,6 +169,16 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 	fmt.Fprintf(s.mark, "%q %d %q %q %d", spec.RAID, spec.Chunk, spec.Layout, spec.Order, spec.DataOffset)
 	s.Mark = s.mark.Sum(nil)
 	return s, nil
+}
+
+// sameFile gives the path under which a file was given before.
+func sameFile(given map[string]os.FileInfo, info os.FileInfo) string {
+	for path, other := range given {
+		if os.SameFile(info, other) {
+			return path
+		}
+	}
+	return ""
 }
 
 func contains(list []string, s string) bool {
@@ -211,7 +281,7 @@ func (s *Sources) declared(disks []volume.Volume) (out []volume.Volume) {
 		for _, i := range set.Members {
 			members = append(members, disks[i])
 		}
-		a, err := raid.Open(members, raid.Options{})
+		a, err := raid.Open(members, raid.Options{UseStale: true})
 		if err != nil {
 			s.note("%v; its members are read one by one", err)
 			out = append(out, members...)
@@ -246,7 +316,7 @@ func (s *Sources) inferred(ctx context.Context, disks []volume.Volume) ([]volume
 	if len(loose) < 2 || alone > 0 || !alike(loose) {
 		return disks, nil
 	}
-	a, err := raid.Open(loose, raid.Options{})
+	a, err := raid.Open(loose, raid.Options{UseStale: true})
 	if errors.Is(err, raid.ErrUnsure) {
 		s.note("%v; the disks are read one by one (--raid none does so without trying)", err)
 		return disks, nil
@@ -274,11 +344,7 @@ func standsAlone(ctx context.Context, v volume.Volume) (bool, error) {
 	if fit {
 		return true, nil
 	}
-	whole, systems, err := openSystems(ctx, v)
-	if err != nil {
-		return false, err
-	}
-	return !guessed(systems[0]) && whole.Size() == v.Size(), nil
+	return complete(ctx, v)
 }
 
 // alike tells whether disks are of one size, but for some MiB.
@@ -294,6 +360,7 @@ func raidOptions(spec Spec, disks []volume.Volume) (o raid.Options, err error) {
 	if o.Level, err = raid.ParseLevel(spec.RAID); err != nil {
 		return o, err
 	}
+	o.UseStale = true
 	o.Layout, o.Chunk = raid.Layout(spec.Layout), spec.Chunk
 	if spec.DataOffset > 0 {
 		o.DataOffset = []int64{spec.DataOffset}
@@ -317,6 +384,13 @@ func (s *Sources) tell(a *raid.Array) {
 	r := a.Report()
 	s.note("%s: RAID %v, %d members, %d missing", a.Name(), r.Level, len(r.Slots), r.Missing())
 	s.Notes = append(append(s.Notes, r.Inferred...), r.Notes...)
+	for _, slot := range r.Slots {
+		for _, m := range slot.Members {
+			if m.Stale {
+				s.note("%s is stale: the array went on without it; it is used only where nothing better is left", m.Name)
+			}
+		}
+	}
 	for _, l := range r.LeftOut {
 		s.note("%s is not used: %s", l.Name, l.Why)
 	}

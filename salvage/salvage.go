@@ -135,10 +135,12 @@ type scan struct {
 	note   volumeNote
 	system fsys.System
 	ground *ground
-	dirs   dirs
-	said   said
-	wise   bool // the system has learnt from the sweep
-	source *Source
+	// contested are the blocks that several live files claim.
+	contested *ground
+	dirs      dirs
+	said      said
+	wise      bool // the system has learnt from the sweep
+	source    *Source
 	// older: another file system was made over this one. What nothing explains is
 	// that one's business.
 	older bool

@@ -57,6 +57,23 @@ func openSystems(ctx context.Context, v volume.Volume) (volume.Volume, []fsys.Sy
 // mostSystems is how many file systems, made over each other, are read.
 const mostSystems = 3
 
+// complete tells whether a volume begins with a file system that does not claim to
+// be larger than it.
+func complete(ctx context.Context, v volume.Volume) (bool, error) {
+	supers, err := ext4.Find(ctx, v)
+	if err == nil && supers[0].Group == 0 && supers[0].ClaimedSize() <= v.Size() {
+		return true, nil
+	}
+	if err != nil && !errors.Is(err, ext4.ErrNoSuper) {
+		return false, err
+	}
+	x, err := xfs.Open(ctx, v)
+	if errors.Is(err, xfs.ErrNone) {
+		return false, nil
+	}
+	return err == nil && x.Doubt() == "" && x.Base() == 0 && x.ClaimedSize() <= v.Size(), err
+}
+
 // guessed tells whether a system was found by nothing.
 func guessed(s fsys.System) bool {
 	e, ok := s.(*ext4.FS)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -54,7 +55,7 @@ Exit code 3: parts of the sources could not be read, or damaged mail was found.`
 			&cli.StringSliceFlag{Name: "map", Usage: "ddrescue's map `[SOURCE=]FILE` (repeatable), or none"},
 			&cli.StringFlag{Name: "raid", Usage: "take the sources for members of an array of `LEVEL` (0, 1, 4, 5, 6, 10); none: of no array; else what they say"},
 			&cli.StringFlag{Name: "chunk", Usage: "the array's chunk size, as in `64K`"},
-			&cli.StringFlag{Name: "layout", Usage: "the array's `LAYOUT`, as in left-symmetric or near=2"},
+			&cli.StringFlag{Name: "layout", Usage: "the array's `LAYOUT`, as in left-symmetric, or n2 for near=2"},
 			&cli.StringFlag{Name: "order", Usage: "the array's members in order, `SOURCE,SOURCE,missing,...`"},
 			&cli.StringFlag{Name: "data-offset", Usage: "where data begins on each member, as in `1M`"},
 			&cli.StringFlag{Name: "max-bytes", Usage: "keep at most `SIZE` of mail; else twice the size of the sources"},
@@ -75,7 +76,7 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 	}
 	sources, err := salvage.Open(ctx, spec)
 	if err != nil {
-		return withHint(err, "sources are images, block devices, members of an array, and directories")
+		return withHint(err, "sources are images, block devices, members of an array, and directories; --raid, --chunk, --layout and --order tell what an array does not")
 	}
 	defer func() { err = errors.Join(err, sources.Close()) }()
 	o := salvage.Options{Volumes: sources.Volumes, Trees: sources.Trees, Mark: sources.Mark, Incident: c.String("incident"), Anew: c.Bool("anew")}
@@ -93,6 +94,9 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 		}
 	}
 	if out := c.String("out"); out != "" {
+		if in, err := sources.Holds(out); err != nil || in != "" {
+			return cmp.Or(err, withHint(usagef("--out %s lies in %s, which is only read", out, in), "name a directory on another disk"))
+		}
 		return a.salvageToDir(ctx, out, found.Head{Version: 1, Started: a.now(), Sources: sources.Names, Incident: o.Incident}, found.Options{MaxBytes: most}, o, c)
 	}
 	return a.salvageToVault(ctx, s, sources, most, o, c)
