@@ -50,6 +50,9 @@ type message struct {
 	// beginning was found.
 	live, holder, rest bool
 
+	// named: a name for it stands in a directory. A removed file's record may look as
+	// if it were there.
+	named  bool
 	claims []int64 // the owed messages that it is
 	// mayWait: it will be judged once more, when more directories are known.
 	mayWait bool
@@ -434,8 +437,8 @@ func (m *message) unclaimed(f *found.Finding) {
 		f.Why = fmt.Sprintf("%d of its %d bytes cannot be read", total(m.missing), m.size)
 	case m.incomplete():
 		f.Class, f.Grade, f.Why = found.Damaged, found.Partial, "it is not whole: "+m.why
-	case m.sized && m.current && m.shape == whole && !m.guess:
-		f.Class, f.Grade, f.Why = found.Unknown, found.Consistent, "the file system knows its size, and its structure closes"
+	case m.sized && m.current && m.named && m.shape == whole && !m.guess:
+		f.Class, f.Grade, f.Why = found.Unknown, found.Consistent, "the file system knows its name and size, and its structure closes"
 	case m.sized && m.current && !m.guess:
 		f.Class, f.Grade, f.Why = found.Unknown, found.Plausible, "the file system knows its size; "+m.why
 	default:

@@ -145,38 +145,41 @@ const maxPaths = 16
 
 // paths gives the paths that lead to an inode, likely ones first: those without
 // names that were removed, and whole ones before those that begin nowhere ("?").
-func (s *scan) paths(inode uint64) (out []string, err error) {
+// named: one of the names stands in a directory.
+func (s *scan) paths(inode uint64) (out []string, named bool, err error) {
 	if inode == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	links, err := s.links(inode)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, l := range links {
 		dir, err := s.dir(l.parent, l.up)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		out = append(out, dir+"/"+l.name)
+		named = named || !l.gone
 	}
-	return out, nil
+	return out, named, nil
 }
 
 // A link is a name for an inode.
 type link struct {
 	parent, up uint64
 	name       string
+	gone       bool // it was removed, or may have been
 }
 
 // links gives the names of an inode. A name in freed space of an XFS directory
 // knows only the lower half of its inode's number.
 func (s *scan) links(inode uint64) (out []link, err error) {
 	take := func(st *sqlite.Stmt) error {
-		out = append(out, link{parent: uint64(st.ColumnInt64(0)), up: uint64(st.ColumnInt64(1)), name: string(column(st, 2))})
+		out = append(out, link{parent: uint64(st.ColumnInt64(0)), up: uint64(st.ColumnInt64(1)), name: string(column(st, 2)), gone: st.ColumnInt64(3) != 0})
 		return nil
 	}
-	const query = "SELECT parent, up, name FROM name WHERE volume = ? AND child = ? AND low = "
+	const query = "SELECT parent, up, name, deleted FROM name WHERE volume = ? AND child = ? AND low = "
 	const order = " ORDER BY deleted, parent = 0, off LIMIT ?"
 	err = s.notes.ask(query+"0"+order, []any{s.note.id, int64(inode), maxPaths}, take)
 	if err != nil || len(out) > 0 {

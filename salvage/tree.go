@@ -69,7 +69,7 @@ func (e *engine) item(ctx context.Context, dir string, source *Source, it *tree.
 		r := &reading{v: v, missing: &missing}
 		return r, func() []volume.Range { return volume.Normalise(append(missing, holes...)) }, nil
 	}}
-	o.message = message{source: dir, how: howTree, paths: []string{"/" + it.Path}, inode: it.Inode, date: it.ModTime, current: true, sized: true, live: true}
+	o.message = message{source: dir, how: howTree, paths: []string{"/" + it.Path}, inode: it.Inode, date: it.ModTime, current: true, sized: true, live: true, named: true}
 	r, _, _ := o.open()
 	head := make([]byte, min(it.Size, headBytes))
 	n, err := readFull(r, head)

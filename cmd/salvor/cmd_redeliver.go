@@ -26,10 +26,11 @@ it is listed, and delivered with --accept probable only.
 files (a Maildir, a Cyrus spool, .eml), mbox:FILE, another mail store as for backup,
 or vault: what later backups found, and what salvor salvage has put there.
 
-Of what was salvaged only whole messages are delivered. One that is not is named
-with --damaged, as salvor salvage show lists it; it is marked with the keyword
-$Damaged, with zeros for what is missing. Where it fits no owed message, --user and
---folder say where it goes.
+Of what was salvaged only whole messages that are owed are delivered. One that is
+not whole is named with --damaged, as salvor salvage show lists it; it is marked with
+the keyword $Damaged, with zeros for what is missing. One that nobody is known to
+miss is named with --finding. Where such a one fits no owed message, --user and
+--folder say where it goes, else what the finding says of itself.
 
 The server is asked before a message is sent; what it has already is not sent. A
 run may be interrupted at any time, and run again: nothing is sent twice. Where it
@@ -47,7 +48,8 @@ Exit code 3: not everything that was found could be delivered, or is in doubt.`,
 			&cli.StringFlag{Name: "accept", Usage: "`probable`: deliver also what is only probably owed"},
 			&cli.StringFlag{Name: "user", Usage: "only mail of `USER`"},
 			&cli.StringSliceFlag{Name: "damaged", Usage: "deliver finding `ID` although it is not whole (repeatable)"},
-			&cli.StringFlag{Name: "folder", Usage: "where --damaged goes that fits no owed message, of --user"},
+			&cli.StringSliceFlag{Name: "finding", Usage: "deliver finding `ID` although nobody is known to miss it (repeatable)"},
+			&cli.StringFlag{Name: "folder", Usage: "where --damaged and --finding go that fit no owed message, of --user"},
 			&cli.StringFlag{Name: "pace", Usage: "deliver at most at `RATE`, as in 200msg/s,20MB/s"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be delivered, and write nothing"},
 		},

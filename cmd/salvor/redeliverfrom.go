@@ -49,8 +49,8 @@ func (a *app) redeliverFrom(ctx context.Context, c *cli.Context, s *session, o *
 	if !errors.Is(err, found.ErrNone) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("--from: %w", err)
 	}
-	if len(c.StringSlice("damaged")) > 0 || c.String("folder") != "" {
-		return nil, withHint(usagef("--damaged and --folder are for what salvor salvage has found"), "--from names its result directory, or is vault")
+	if len(c.StringSlice("damaged"))+len(c.StringSlice("finding")) > 0 || c.String("folder") != "" {
+		return nil, withHint(usagef("--damaged, --finding and --folder are for what salvor salvage has found"), "--from names its result directory, or is vault")
 	}
 	if stores.CheckSource(from) == nil {
 		source, err := stores.OpenSource(from, a.storeOptions("", notEmpty([]string{o.User})))
@@ -74,15 +74,22 @@ func (a *app) redeliverFrom(ctx context.Context, c *cli.Context, s *session, o *
 // resultsOf reads what a salvage has found.
 func (a *app) resultsOf(ctx context.Context, c *cli.Context, from catch, incident string) (redeliver.Source, error) {
 	r := redeliver.Results{Findings: from.findings, Open: from.open, Foreign: incident != c.String("incident"), User: c.String("user"), Folder: c.String("folder")}
-	for _, id := range c.StringSlice("damaged") {
-		f, err := from.find(ctx, id)
-		if err != nil {
-			return nil, withHint(usagef("--damaged: %w", err), "`salvor salvage show --class damaged` lists them")
+	for _, ask := range []struct {
+		flag  string
+		class found.Class
+		to    *[]string
+	}{{"damaged", found.Damaged, &r.Damaged}, {"finding", found.Unknown, &r.Named}} {
+		for _, id := range c.StringSlice(ask.flag) {
+			f, err := from.find(ctx, id)
+			if err != nil {
+				return nil, withHint(usagef("--%s: %w", ask.flag, err), fmt.Sprintf("`salvor salvage show --class %s` lists them", ask.class))
+			}
+			if f.Class != ask.class {
+				return nil, withHint(usagef("--%s: finding %s is %s, not %s", ask.flag, f.ID, f.Class, ask.class),
+					"--damaged is for what is not whole, --finding for what is unknown; what is owed needs neither")
+			}
+			*ask.to = append(*ask.to, f.ID)
 		}
-		if f.Class != found.Damaged {
-			return nil, withHint(usagef("--damaged: finding %s is %s, not damaged", f.ID, f.Class), "what is whole needs no --damaged: it is delivered where it is owed")
-		}
-		r.Damaged = append(r.Damaged, f.ID)
 	}
 	return r, nil
 }

@@ -54,7 +54,7 @@ func beginning(p []byte) string {
 	switch e := extAt(p[1024:]); {
 	case e != nil && e.group == 0:
 		return "ext"
-	case xfsAt(p) != nil:
+	case xfsAt(p).begins(p):
 		return "xfs"
 	case string(p[512:520]) == "EFI PART":
 		return "gpt"
@@ -93,6 +93,19 @@ type xfs struct {
 	stride int64 // from allocation group to allocation group, bytes
 	groups int64
 	sector int64 // bytes
+}
+
+// begins tells whether this is the first superblock of a volume and no copy of it at
+// the head of another allocation group. The copies are alike, but the next sector
+// says which group it is (agf_seqno).
+func (x *xfs) begins(p []byte) bool {
+	if x == nil {
+		return false
+	}
+	if x.sector+12 > int64(len(p)) || string(p[x.sector:x.sector+4]) != "XAGF" {
+		return true // nothing says that it is another
+	}
+	return binary.BigEndian.Uint32(p[x.sector+8:]) == 0
 }
 
 func xfsAt(p []byte) *xfs {

@@ -13,10 +13,10 @@ import (
 	"salvor/salvage/volume"
 )
 
-// Asked is what is known of a message that is not whole. Nobody gets such a one by
-// itself: it is delivered because an operator named it, with the keyword
-// KeywordDamaged, and the ledger says what it lacks. Its bytes are delivered as they
-// are, with zeros for what is missing.
+// Asked is what is known of a message that nobody gets by itself: one that is not
+// whole, or one that nobody is known to miss. It is delivered because an operator
+// named it. What is not whole gets the keyword KeywordDamaged, and the ledger says
+// what it lacks; its bytes are delivered as they are, with zeros for what is missing.
 type Asked struct {
 	ID string // of the finding
 	// Claim is the owed message that it is what is left of; 0: it is none, and goes
@@ -25,6 +25,7 @@ type Asked struct {
 	User    string
 	Folder  string
 	Missing []volume.Range // in bytes of the message; none: nobody knows what
+	Whole   bool           // nothing is missing
 }
 
 // KeywordDamaged marks what was delivered although it is not whole.
@@ -53,6 +54,9 @@ func (c *content) noted(claim *catalog.Claim) catalog.Claim {
 
 // lacks says what is missing.
 func (a *Asked) lacks() string {
+	if a.Whole {
+		return "asked for by its ID"
+	}
 	if len(a.Missing) == 0 {
 		return damaged + "it is not whole"
 	}
@@ -69,7 +73,7 @@ func (a *Asked) lacks() string {
 
 // marked gives the flags under which a content is delivered.
 func (c *content) marked(flags []string) []string {
-	if c.Asked == nil || slices.Contains(flags, KeywordDamaged) {
+	if c.Asked == nil || c.Asked.Whole || slices.Contains(flags, KeywordDamaged) {
 		return flags
 	}
 	out := append(slices.Clone(flags), KeywordDamaged)

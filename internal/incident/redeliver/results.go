@@ -1,6 +1,7 @@
 package redeliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,9 @@ type Results struct {
 	Foreign bool
 	// Damaged are the IDs of those to be delivered although they are not whole.
 	Damaged []string
+	// Named are the IDs of whole ones that nobody is known to miss, to be delivered
+	// to User and Folder, else to those that the finding names.
+	Named []string
 	// User and Folder are whose those are that fit no claim; "": nobody's.
 	User, Folder string
 }
@@ -34,15 +38,18 @@ func (r Results) Contents(ctx context.Context, yield func(Content) error) error 
 	for _, id := range r.Damaged {
 		asked[id] = true
 	}
+	for _, id := range r.Named {
+		asked[id] = true
+	}
 	err := r.Findings(ctx, func(f *found.Finding, err error) error {
 		switch {
 		case err != nil:
 			return yield(Content{Place: "the list of findings", Open: func(context.Context) (io.ReadCloser, error) { return nil, err }})
+		case f.Class != found.Matched && asked[f.ID]:
+			delete(asked, f.ID)
+			return r.asked(f, yield)
 		case f.Offered():
 			return yield(r.content(f))
-		case f.Class == found.Damaged && asked[f.ID]:
-			delete(asked, f.ID)
-			return r.damaged(f, yield)
 		}
 		return nil
 	})
@@ -50,14 +57,14 @@ func (r Results) Contents(ctx context.Context, yield func(Content) error) error 
 		return err
 	}
 	for id := range asked {
-		return fmt.Errorf("%s: %w, or it is not damaged", id, found.ErrNoFinding)
+		return fmt.Errorf("%s: %w, or it is owed and needs no asking", id, found.ErrNoFinding)
 	}
 	return nil
 }
 
-func (r Results) damaged(f *found.Finding, yield func(Content) error) error {
-	a := &Asked{ID: f.ID, Claim: f.Claim, User: r.User, Folder: r.Folder, Missing: f.Missing}
-	if r.Foreign {
+func (r Results) asked(f *found.Finding, yield func(Content) error) error {
+	a := &Asked{ID: f.ID, Claim: f.Claim, User: cmp.Or(r.User, f.User), Folder: cmp.Or(r.Folder, f.Folder), Missing: f.Missing, Whole: f.Class == found.Unknown}
+	if r.Foreign || a.Whole {
 		a.Claim = 0
 	}
 	if a.Claim == 0 && (a.User == "" || a.Folder == "") {

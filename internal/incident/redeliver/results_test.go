@@ -101,6 +101,26 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// What nobody is known to miss goes to its owner when it is asked for, once, and is
+// not marked: nothing is missing of it.
+func TestNamedFinding(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, owed("bob", "INBOX", 11, letterOf(1)))
+	stray := finding(found.Unknown, found.Plausible)
+	stray.User, stray.Folder = "bob", "INBOX"
+	d := salvaged(t, "fire", []string{letterOf(9)}, stray)
+	counts(t, l.run(from(d)), redeliver.Report{StillOwed: 1, Unknown: 1})
+	ask := func(r *redeliver.Results) { r.Named = []string{stray.ID} }
+	counts(t, l.run(from(d, ask)), redeliver.Report{Delivered: 1, StillOwed: 1})
+	if got := l.server.box("bob", "INBOX").letters; len(got) != 1 || got[0].wire != letterOf(9) || slices.Contains(got[0].flags, "$Damaged") {
+		t.Errorf("%+v", got)
+	}
+	counts(t, l.run(from(d, ask)), redeliver.Report{StillOwed: 1, AlreadyHeld: 1})
+	if l.server.count("bob", letterOf(9)) != 1 {
+		t.Error("it was delivered again")
+	}
+}
+
 // A whole message goes before what is left of it.
 func TestWholeBeforeDamaged(t *testing.T) {
 	t.Parallel()
