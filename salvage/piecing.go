@@ -220,7 +220,13 @@ func (s *scan) takeRest(ctx context.Context, off int64) error {
 	if err != nil || p.Verdict == carve.NotMail || p.Len <= 0 {
 		return err
 	}
-	o := s.runObject([]fsys.Extent{{Off: off, Len: p.Len}}, p.Len, "carved")
+	// It is known not to be whole: where another beginning of mail stands, it is over.
+	end, err := s.notes.number("SELECT coalesce(min(off), ?) FROM head WHERE volume = ? AND off > ?", off+p.Len, s.note.id, off)
+	if err != nil {
+		return err
+	}
+	length := min(p.Len, end-off)
+	o := s.runObject([]fsys.Extent{{Off: off, Len: length}}, length, "carved")
 	o.rest = true
 	_, err = s.takeObject(ctx, o)
 	return err
