@@ -18,12 +18,13 @@ import (
 
 // fileObject is a file of a file system.
 func (s *scan) fileObject(f *fsys.File, how string, current bool) (*object, error) {
-	c, err := fsys.OpenContent(s.v, f, LongestMessage)
+	longest := min(LongestMessage, s.v.Size()) // whoever claims more than there is lies
+	c, err := fsys.OpenContent(s.v, f, longest)
 	if err != nil {
 		return nil, err
 	}
 	o := &object{size: c.Size(), open: func() (io.Reader, func() []volume.Range, error) {
-		c, err := fsys.OpenContent(s.v, f, LongestMessage)
+		c, err := fsys.OpenContent(s.v, f, longest)
 		if err != nil {
 			return nil, nil, err
 		}
