@@ -134,6 +134,10 @@ func (s *scan) noteFile(ctx context.Context, t fsys.Trace) error {
 	if f.Type != fsys.Regular || len(f.Extents) == 0 && len(f.Inline) == 0 || f.Size > LongestMessage {
 		return nil
 	}
+	if f.Trace.Origin == fsys.Loose && mostlyHole(f) {
+		s.note.nonsense++
+		return nil
+	}
 	f.Trace.Raw = nil
 	first := t.Off
 	if len(f.Extents) > 0 {
@@ -143,6 +147,19 @@ func (s *scan) noteFile(ctx context.Context, t fsys.Trace) error {
 	return s.notes.put("INSERT INTO file (volume, digest, rank, class, first, inode, generation, fact) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "+
 		"rank = excluded.rank, class = excluded.class, inode = excluded.inode, generation = excluded.generation, fact = excluded.fact WHERE excluded.rank < file.rank",
 		s.note.id, digest(f), r, min(r, 1), first, int64(f.Inode), int64(f.Generation), encode(f))
+}
+
+// mostlyHole tells whether a record names places for less than half of the bytes
+// that it claims. Mail has no holes; what merely looks like a record, anywhere on a
+// disk, would cost as many bytes as it cares to claim.
+func mostlyHole(f *fsys.File) bool {
+	there := int64(len(f.Inline))
+	for _, e := range f.Extents {
+		if !e.Unwritten {
+			there += e.Len
+		}
+	}
+	return there < f.Size/2
 }
 
 // rank orders records by how much they are to be believed: 0 is best. Copies in a
