@@ -145,7 +145,7 @@ const maxPaths = 16
 
 // paths gives the paths that lead to an inode, likely ones first: those without
 // names that were removed, and whole ones before those that begin nowhere ("?").
-// named: one of the names stands in a directory.
+// named: one of them leads there from the root, and nothing on the way was removed.
 func (s *scan) paths(inode uint64) (out []string, named bool, err error) {
 	if inode == 0 {
 		return nil, false, nil
@@ -159,8 +159,8 @@ func (s *scan) paths(inode uint64) (out []string, named bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		out = append(out, dir+"/"+l.name)
-		named = named || !l.gone
+		out = append(out, dir.path+"/"+l.name)
+		named = named || !l.gone && dir.there
 	}
 	return out, named, nil
 }
@@ -189,16 +189,17 @@ func (s *scan) links(inode uint64) (out []link, err error) {
 }
 
 // dir gives a directory's path.
-func (s *scan) dir(inode, up uint64) (string, error) {
-	if path, ok := s.dirs.get(inode); ok {
-		return path, nil
+func (s *scan) dir(inode, up uint64) (dir, error) {
+	if d, ok := s.dirs.get(inode); ok {
+		return d, nil
 	}
 	var names []string
-	path := "?"
+	d := dir{path: "?", there: true}
+	reached := false
 	seen := map[uint64]bool{}
 	for at := inode; ; {
 		if at == s.system.Root() {
-			path = ""
+			d.path, reached = "", true
 			break
 		}
 		if at == 0 || seen[at] || len(names) > deepest {
@@ -207,49 +208,58 @@ func (s *scan) dir(inode, up uint64) (string, error) {
 		seen[at] = true
 		links, err := s.links(at)
 		if err != nil {
-			return "", err
+			return d, err
 		}
 		if len(links) == 0 {
-			if path = fmt.Sprintf("?/#%d", at); up != 0 && at == inode {
+			if d.path = fmt.Sprintf("?/#%d", at); up != 0 && at == inode {
 				above, err := s.dir(up, 0)
 				if err != nil {
-					return "", err
+					return d, err
 				}
-				path = above + fmt.Sprintf("/#%d", at)
+				d.path = above.path + fmt.Sprintf("/#%d", at)
 			}
 			break
 		}
 		names = append(names, links[0].name)
+		d.there = d.there && !links[0].gone
 		at = links[0].parent
 	}
+	d.there = d.there && reached
 	for i := len(names) - 1; i >= 0; i-- {
-		path += "/" + names[i]
+		d.path += "/" + names[i]
 	}
-	s.dirs.put(inode, path)
-	return path, nil
+	s.dirs.put(inode, d)
+	return d, nil
+}
+
+// A dir is what is known of a directory: its path, and whether that leads there from
+// the root with nothing on the way removed.
+type dir struct {
+	path  string
+	there bool
 }
 
 // dirs remembers the paths of some directories.
 type dirs struct {
 	mu    sync.Mutex
-	paths map[uint64]string
+	paths map[uint64]dir
 }
 
-func (d *dirs) get(inode uint64) (string, bool) {
+func (d *dirs) get(inode uint64) (dir, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	path, ok := d.paths[inode]
 	return path, ok
 }
 
-func (d *dirs) put(inode uint64, path string) {
+func (d *dirs) put(inode uint64, of dir) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.paths) > dirsKept || d.paths == nil {
-		d.paths = map[uint64]string{}
+		d.paths = map[uint64]dir{}
 	}
 	if inode != 0 {
-		d.paths[inode] = path
+		d.paths[inode] = of
 	}
 }
 
