@@ -136,7 +136,7 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 			continue
 		}
 		if twin := sameFile(given, info); twin != "" {
-			s.note("%s is %s: it is read once", path, twin)
+			s.note("%s was given twice (as %s): it is read once", path, twin)
 			continue
 		}
 		given[path] = info
