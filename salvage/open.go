@@ -131,15 +131,15 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 		if err != nil {
 			return s, err
 		}
-		if info.IsDir() {
-			s.Trees = append(s.Trees, path)
-			continue
-		}
 		if twin := sameFile(given, info); twin != "" {
 			s.note("%s was given twice (as %s): it is read once", path, twin)
 			continue
 		}
 		given[path] = info
+		if info.IsDir() {
+			s.Trees = append(s.Trees, path)
+			continue
+		}
 		v, err := s.disk(spec, path)
 		if err != nil {
 			return s, err
