@@ -28,8 +28,8 @@ func (e *engine) tree(ctx context.Context, dir string) (err error) {
 			e.trouble(source, fmt.Sprintf("%s/%s: %v", dir, it.Path, it.Err))
 			return nil
 		}
-		if it.Again || it.Size > LongestMessage {
-			return nil
+		if it.Again || it.Size == 0 || it.Size > LongestMessage {
+			return nil // an empty file is no mail, and Dovecot marks every folder with one
 		}
 		source.Files++
 		source.Size += it.Size
