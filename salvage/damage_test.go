@@ -3,8 +3,10 @@ package salvage_test
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +58,9 @@ func withIndex(t *testing.T, d *diskimage.Damaged, limit *diskimage.Limit) {
 	if sure.False > 0 || all.OldOwed > 0 || all.Lies > 0 {
 		t.Errorf("%d false, %d that were deleted, %d lies: %v %v", sure.False, all.OldOwed, all.Lies, sure.Examples, all.Examples)
 	}
+	for _, e := range sure.Examples {
+		t.Logf("%s", told(t, out, e))
+	}
 	if found := sure.UserRight + sure.UserWrong + sure.UserNone; float64(sure.UserRight) < .95*float64(found) {
 		t.Errorf("%d of %d have their owner", sure.UserRight, found)
 	}
@@ -75,6 +80,9 @@ func withoutIndex(t *testing.T, d *diskimage.Damaged, limit *diskimage.Limit) {
 	sure := score(t, d, limit, out, "none, sure", "verified", "consistent")
 	all := score(t, d, limit, out, "none, all")
 	t.Logf("%s", diskimage.Table([]*diskimage.Report{sure, all}))
+	for _, e := range sure.Examples {
+		t.Logf("%s", told(t, out, e))
+	}
 	if messages, _ := all.Recall(); messages < .93 || sure.False > 0 || all.Lies > 0 {
 		t.Errorf("%.2f %% found, %d false, %d lies: %v", 100*messages, sure.False, all.Lies, sure.Examples)
 	}
@@ -204,4 +212,20 @@ func least(kind diskimage.Kind) (messages, bytes float64) {
 		return .99, .90
 	}
 	return .99, .97
+}
+
+// told gives what a salvage told of the finding that an example begins with.
+func told(t *testing.T, out, example string) string {
+	t.Helper()
+	d, err := found.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	id, _, _ := strings.Cut(example, " ")
+	f, err := d.Find(t.Context(), id)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s: %s, inode %d (%s) %s, %v", id, f.How, f.Inode, f.Path, f.Why, f.Extents)
 }

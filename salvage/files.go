@@ -290,6 +290,9 @@ func (s *scan) mayBeMail(o *object) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if o.named && isIndex(o.paths[0]) {
+		return false, nil // it begins with a copy of a header, maybe
+	}
 	if singular(o.paths) {
 		return true, nil
 	}
