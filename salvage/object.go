@@ -159,15 +159,40 @@ func (p *prefix) Write(b []byte) (int, error) {
 func (e *engine) takeHolder(ctx context.Context, o *object) (sure bool, err error) {
 	at := &seeker{o: o}
 	sure = true
+	none := true
 	err = carve.Expand(ctx, at, o.size, carve.ExpandOptions{Limit: LongestMessage}, func(in *carve.Mail) error {
+		none = false
 		one, err := e.takeInner(ctx, o, at, in)
 		sure = sure && one
 		return err
 	})
 	if errors.Is(err, carve.ErrDamaged) || errors.Is(err, carve.ErrLimit) {
+		if none && singular(o.paths) {
+			return false, e.takeWreck(ctx, o)
+		}
 		return false, nil // told by the messages that came before
 	}
 	return sure, err
+}
+
+// takeWreck takes a message's file of which nothing can be unpacked as it is: that it
+// is there says what became of the message.
+func (e *engine) takeWreck(ctx context.Context, o *object) error {
+	r, missing, err := o.open()
+	if err != nil {
+		return err
+	}
+	m := o.message
+	if err := m.read(r, o.size); err != nil {
+		return err
+	}
+	m.missing, m.facts = missing(), facts{}
+	m.shape, m.why, m.rest = broken, "nothing can be unpacked of it", true
+	_, err = e.take(ctx, &m, func() (io.Reader, error) {
+		r, _, err := o.open()
+		return r, err
+	})
+	return err
 }
 
 // takeInner takes one message out of a holder. It is copied aside, as it can be
