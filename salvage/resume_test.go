@@ -32,19 +32,23 @@ type patient struct {
 
 func newPatient(t *testing.T) *patient {
 	im := diskimage.Build(t, diskimage.Options{Size: 64 << 20, Fill: .15, Largest: 400e3, Seed: 7})
-	p := &patient{disk: im.Harm(t, diskimage.InodesZero, 7)}
+	p := &patient{disk: im.Harm(t, diskimage.Blocks5, 7)}
 	p.catalog = ledger(t, p.disk)
 	r := p.dig(t).run(t)
 	p.want = r.summary()
-	if r.report.Matched == 0 || r.report.Sources[0].Carved == 0 {
-		t.Fatalf("nothing to find: %+v", r.report)
+	hows := map[string]bool{}
+	for _, f := range r.finds {
+		hows[string(f.Class)+" "+f.How] = true
+	}
+	if !hows["matched file"] || !hows["matched carved"] || !hows["damaged file"] || !hows["damaged carved"] {
+		t.Fatalf("not everything is there to be found: %v, %+v", hows, r.report)
 	}
 	return p
 }
 
 func (p *patient) dig(t *testing.T) *dig {
 	d := newDig(t, p.disk.Path)
-	d.catalog = p.catalog
+	d.catalog, d.spec.Maps = p.catalog, map[string]string{p.disk.Path: p.disk.Map}
 	return d
 }
 
