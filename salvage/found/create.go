@@ -65,6 +65,7 @@ type Writer struct {
 	unseen  int64 // bytes written since the disk was asked for its free space
 	waiting []waiting
 	names   map[string]bool // of what waits
+	made    map[string]bool // directories that are there
 	weight  int64           // its bytes
 }
 
@@ -82,7 +83,7 @@ func Create(dir string, h Head, o Options) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the result directory: %w", err)
 	}
-	w := &Writer{o: o, dir: dir, root: root, disk: durable.NewRoot(root), names: map[string]bool{}}
+	w := &Writer{o: o, dir: dir, root: root, disk: durable.NewRoot(root), names: map[string]bool{}, made: map[string]bool{}}
 	if err := w.begin(h); err != nil {
 		return nil, errors.Join(fmt.Errorf("result directory %s: %w", dir, err), w.Close())
 	}
@@ -154,14 +155,17 @@ func (w *Writer) found(h Head) error {
 }
 
 func (w *Writer) mkdir(name string) error {
-	err := w.disk.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) {
+	if w.made[name] {
 		return nil
 	}
-	if err != nil {
-		return err
+	err := w.disk.Mkdir(name, 0o700)
+	if err == nil {
+		err = w.disk.Sync(path.Dir(name))
+	} else if errors.Is(err, fs.ErrExist) {
+		err = nil
 	}
-	return w.disk.Sync(path.Dir(name))
+	w.made[name] = err == nil
+	return err
 }
 
 // count adds up what is there, and removes what a run that was killed has left
