@@ -159,7 +159,9 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 	s.Notes = append(s.Notes, notes...)
 	if spec.RAID == "" || spec.RAID == "auto" {
 		before := len(parts)
-		parts = s.declared(parts) // members may be partitions, too
+		if parts, err = s.declared(ctx, parts); err != nil { // members may be partitions, too
+			return s, err
+		}
 		if len(parts) < before {
 			parts, notes = volume.Parts(parts)
 			s.Notes = append(s.Notes, notes...)
@@ -258,7 +260,11 @@ func (s *Sources) arrays(ctx context.Context, spec Spec, disks []volume.Volume) 
 	case "none":
 		return disks, nil
 	case "", "auto":
-		return s.inferred(ctx, s.declared(disks))
+		declared, err := s.declared(ctx, disks)
+		if err != nil {
+			return nil, err
+		}
+		return s.inferred(ctx, declared)
 	}
 	o, err := raidOptions(spec, disks)
 	if err != nil {
@@ -268,12 +274,11 @@ func (s *Sources) arrays(ctx context.Context, spec Spec, disks []volume.Volume) 
 	if err != nil {
 		return nil, err
 	}
-	s.tell(a)
-	return []volume.Volume{a}, nil
+	return []volume.Volume{a}, s.tell(ctx, a)
 }
 
 // declared puts together the arrays whose members say what they are.
-func (s *Sources) declared(disks []volume.Volume) (out []volume.Volume) {
+func (s *Sources) declared(ctx context.Context, disks []volume.Volume) ([]volume.Volume, error) {
 	sets, out, notes := raid.Find(disks)
 	s.Notes = append(s.Notes, notes...)
 	for _, set := range sets {
@@ -287,10 +292,12 @@ func (s *Sources) declared(disks []volume.Volume) (out []volume.Volume) {
 			out = append(out, members...)
 			continue
 		}
-		s.tell(a)
+		if err := s.tell(ctx, a); err != nil {
+			return nil, err
+		}
 		out = append(out, a)
 	}
-	return out
+	return out, nil
 }
 
 // inferred puts disks that say nothing together, where they are of one size, not
@@ -324,8 +331,7 @@ func (s *Sources) inferred(ctx context.Context, disks []volume.Volume) ([]volume
 	if err != nil {
 		return nil, err
 	}
-	s.tell(a)
-	return append(out, a), nil
+	return append(out, a), s.tell(ctx, a)
 }
 
 // standsAlone tells whether a disk holds something that fits on it: partitions, or
@@ -380,7 +386,9 @@ func raidOptions(spec Spec, disks []volume.Volume) (o raid.Options, err error) {
 	return o, nil
 }
 
-func (s *Sources) tell(a *raid.Array) {
+// tell says what an array was understood to be, and where a sample of it contradicts
+// itself: what of that is right nobody can tell but by the mail's own hashes.
+func (s *Sources) tell(ctx context.Context, a *raid.Array) error {
 	r := a.Report()
 	s.note("%s: RAID %v, %d members, %d missing", a.Name(), r.Level, len(r.Slots), r.Missing())
 	s.Notes = append(append(s.Notes, r.Inferred...), r.Notes...)
@@ -394,4 +402,21 @@ func (s *Sources) tell(a *raid.Array) {
 	for _, l := range r.LeftOut {
 		s.note("%s is not used: %s", l.Name, l.Why)
 	}
+	c, err := a.Check(ctx, raid.CheckOptions{Samples: arraySamples})
+	if c.Contradicted == 0 || err != nil {
+		return err
+	}
+	where := ""
+	for _, x := range c.Contradictions[:min(len(c.Contradictions), 3)] {
+		where += fmt.Sprintf(", %d-%d", x.Range.Off, x.Range.End()-1)
+		if x.Slot >= 0 {
+			where += fmt.Sprintf(" (member %d is wrong)", x.Slot)
+		}
+	}
+	s.note("%s contradicts itself: of %d bytes of each member that were compared, %d do not fit to the others'%s", a.Name(), c.Bytes, c.Contradicted, where)
+	return nil
 }
+
+// arraySamples is how many stretches of an array are compared when it is opened: some
+// MiB of each member.
+const arraySamples = 32
