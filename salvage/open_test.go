@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,6 +66,44 @@ func (s *shelf) members(t *testing.T, prefix, version string) (paths []string) {
 	return paths
 }
 
+// group makes a disk that is LVM's, with the image in its only logical volume.
+func (s *shelf) group(t *testing.T, image []byte) string {
+	t.Helper()
+	path := s.put(t, "group.img", make([]byte, len(image)+8<<20))
+	device := strings.TrimSpace(command(t, nil, "losetup", "--find", "--show", path))
+	defer command(t, nil, "losetup", "--detach", device)
+	conf := t.TempDir() // the machine's own is left alone
+	write(t, filepath.Join(conf, "lvm.conf"), fmt.Sprintf("devices { filter=[\"a|^%s$|\", \"r|.*|\"]\n use_devicesfile=0\n obtain_device_list_from_udev=0 }\n"+
+		"global { use_lvmpolld=0\n locking_dir=\"%s/lock\" }\nactivation { udev_sync=0\n udev_rules=0\n monitoring=0 }\nbackup { backup=0\n archive=0 }\n", device, conf))
+	env := append(os.Environ(), "LVM_SYSTEM_DIR="+conf, "LVM_SUPPRESS_FD_WARNINGS=1")
+	name := "salvor" + strings.ToLower(filepath.Base(device))
+	command(t, env, "lvm", "pvcreate", "-ff", "-y", device)
+	command(t, env, "lvm", "vgcreate", "-s", "1m", name, device)
+	command(t, env, "lvm", "lvcreate", "--driverloaded", "n", "-an", "-Zn", "-Wn", "-y", "-l", fmt.Sprint(len(image)>>20), "-n", "spool", name)
+	start := strings.TrimSpace(command(t, env, "lvm", "pvs", "--noheadings", "--nosuffix", "--units", "b", "-o", "pe_start", device))
+	at, err := strconv.ParseInt(start, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command(t, nil, "sync", path)
+	(&disk{path: path}).patch(t, at, image)
+	return path
+}
+
+// command runs a program, and gives what it says.
+func command(t *testing.T, env []string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Env = env
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s%s", name, args, err, out, &errs)
+	}
+	return string(out)
+}
+
 // found tells how many of the image's messages a salvage finds whole.
 func (s *shelf) found(r *result) (n int) {
 	whole := map[string]bool{}
@@ -94,9 +133,10 @@ func TestSources(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	group := s.group(t, image)
 	mounted := diskimage.Mount(t, s.put(t, "mounted.img", image))
 	before := map[string]string{}
-	for _, path := range slices.Concat(labelled, bare, []string{plain, table}) {
+	for _, path := range slices.Concat(labelled, bare, []string{plain, table, group}) {
 		before[path] = digestOf(t, path)
 	}
 	all := len(s.want)
@@ -114,6 +154,7 @@ func TestSources(t *testing.T) {
 		{name: "a directory", spec: salvage.Spec{Sources: []string{mounted.Dir}}, trees: 1, least: all},
 		{name: "a directory twice, and its image", spec: salvage.Spec{Sources: []string{mounted.Dir, mounted.Dir, plain}}, trees: 1, volumes: 1, least: all, notes: []string{"twice"}},
 		{name: "partitions", spec: salvage.Spec{Sources: []string{table}}, volumes: 2, least: all},
+		{name: "a logical volume", spec: salvage.Spec{Sources: []string{group}}, volumes: 1, least: all},
 		{name: "members that say so, in any order", spec: salvage.Spec{Sources: []string{labelled[2], labelled[0], labelled[3], labelled[1]}}, volumes: 1, least: all,
 			notes: []string{"4 members, 0 missing"}},
 		{name: "members that say so, one missing", spec: salvage.Spec{Sources: []string{labelled[3], labelled[1], labelled[0]}}, volumes: 1, least: all,
