@@ -303,7 +303,9 @@ func (e *engine) owedByName(_ context.Context, m *message, places []place, f *fo
 	if err != nil {
 		return false, err
 	}
-	wants = slices.DeleteFunc(wants, func(w want) bool { return !w.sha1.IsZero() || w.size != m.size && w.size != m.wire })
+	wants = slices.DeleteFunc(wants, func(w want) bool {
+		return !w.sha1.IsZero() || w.size != m.size && w.size != m.wire || w.contradicts(m.wire)
+	})
 	if len(wants) == 0 {
 		return false, nil
 	}

@@ -1,6 +1,7 @@
 package salvage_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,8 +13,9 @@ import (
 // this or that.
 func TestJudge(t *testing.T) {
 	one, two := letter("one", 6000), letter("two", 9000)
-	open := one[:len(one)-1] // its last line does not end
-	name := "1700000000.M1P2.host,S=6034,W=6200"
+	open := one[:len(one)-1]                                                                                   // its last line does not end
+	fewer := one[:len(one)/2] + mail(strings.ReplaceAll(string(one[len(one)/2:len(one)-1]), "\n", " ")) + "\n" // of the same size
+	name := fmt.Sprintf("1700000000.M1P2.host,S=%d,W=%d", len(one), len(one.wire()))
 	const inbox, work = "vmail/user/alice/5.", "vmail/user/alice/Work/7."
 	maildir := "home/alice/Maildir/cur/" + name + ":2,S"
 	tomb := func(user string, m mail) catalog.Row { return catalog.Tombstone{User: user, Content: m.id()} }
@@ -54,6 +56,9 @@ func TestJudge(t *testing.T) {
 		{name: "owed by name", files: map[string]string{maildir: string(one)},
 			rows: []catalog.Row{one.oweName("alice", "INBOX", name)}, owedFound: 1,
 			want: map[mail]want{one: {found.Matched, found.Verified, "alice", "ledger", "INBOX", 0, 1}}},
+		{name: "the size that its name promises, and another number of lines", files: map[string]string{maildir: string(fewer)},
+			rows: []catalog.Row{one.oweName("alice", "INBOX", name)}, over: 1,
+			want: map[mail]want{fewer: {found.Damaged, found.Partial, "alice", "ledger", "INBOX", 0, 1}}},
 		{name: "another size than its name promises", files: map[string]string{maildir: string(two)},
 			rows: []catalog.Row{one.oweName("alice", "INBOX", name)}, over: 1,
 			want: map[mail]want{two: {found.Damaged, found.Partial, "alice", "ledger", "INBOX", 0, 1}}},
