@@ -34,7 +34,7 @@ func (s *scan) files(ctx context.Context) (err error) {
 	if err := errors.Join(s.notes.commit(), s.contest(ctx)); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.contested.close()) }()
+	defer func() { err = errors.Join(err, s.contested.close(), s.claimed.close()) }()
 	left, err := s.notes.number("SELECT count(*) FROM file WHERE volume = ? AND done = 0", s.note.id)
 	if err != nil {
 		return err
@@ -56,15 +56,13 @@ func (s *scan) contest(ctx context.Context) (err error) {
 	if s.contested, err = newGround(s.o.Work, s.v.Size(), s.block()); err != nil {
 		return err
 	}
-	claimed, err := newGround(s.o.Work, s.v.Size(), s.block())
-	if err != nil {
+	if s.claimed, err = newGround(s.o.Work, s.v.Size(), s.block()); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, claimed.close()) }()
 	return s.eachFile(ctx, "class = 0", func(f *fsys.File) error {
 		for _, e := range fsys.Pieces(f.Extents, f.Size) {
 			for off := e.Off; off < e.Off+e.Len; off += s.block() {
-				twice, err := claimed.explained(off)
+				twice, err := s.claimed.explained(off)
 				if err == nil && twice && off < s.v.Size() {
 					err = s.contested.explain(off, 1)
 				}
@@ -72,7 +70,7 @@ func (s *scan) contest(ctx context.Context) (err error) {
 					return err
 				}
 			}
-			if err := claimed.explain(e.Off, e.Len); err != nil {
+			if err := s.claimed.explain(e.Off, e.Len); err != nil {
 				return err
 			}
 		}
@@ -80,11 +78,16 @@ func (s *scan) contest(ctx context.Context) (err error) {
 	})
 }
 
-// disputed tells whether another file claims some of the same blocks.
-func (s *scan) disputed(extents []fsys.Extent) (bool, error) {
+// disputed tells whether another file claims some of the same blocks: another one in
+// the tables, if this one stands there itself, else any.
+func (s *scan) disputed(extents []fsys.Extent, table bool) (bool, error) {
+	by := s.contested
+	if !table {
+		by = s.claimed
+	}
 	for _, e := range extents {
 		for off := e.Off; off < e.Off+e.Len && off < s.v.Size(); off += s.block() {
-			if is, err := s.contested.explained(off); is || err != nil {
+			if is, err := by.explained(off); is || err != nil {
 				return is, err
 			}
 		}
@@ -253,7 +256,8 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 		return 0, err
 	}
 	o.mayWait = mayWait
-	twice, err := s.disputed(o.extents)
+	table := f.Trace.Origin == fsys.Table && !f.Deleted
+	twice, err := s.disputed(o.extents, table)
 	if err != nil {
 		return 0, err
 	}
@@ -264,7 +268,7 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 	if err != nil {
 		return 0, err
 	}
-	sure := o.live
+	sure := table && !twice && (f.Sure || o.named)
 	if is {
 		proved, err := s.takeObject(ctx, o)
 		if err != nil {

@@ -53,6 +53,7 @@ type message struct {
 	// named: a name for it stands in a directory. A removed file's record may look as
 	// if it were there.
 	named  bool
+	begins bool    // as mail does
 	claims []int64 // the owed messages that it is
 	// mayWait: it will be judged once more, when more directories are known.
 	mayWait bool
@@ -247,6 +248,8 @@ func (e *engine) heldByVault(ctx context.Context, m *message, places []place, f 
 		}
 		switch state {
 		case "":
+		case catalog.ClaimLost, catalog.ClaimJunk: // nobody has it: a person looks
+			return false, nil
 		case catalog.ClaimDeleted:
 			f.Class, f.Grade, f.Why = found.Tombstoned, found.Verified, "the ledger knows that its user deleted it"
 			return true, nil
@@ -296,7 +299,7 @@ func (e *engine) deletedByUser(_ context.Context, m *message, _ []place, f *foun
 // or it is the file of that UID in that folder; and its size is the one that the
 // index promises, which knows no SHA-1 to ask for more.
 func (e *engine) owedByName(_ context.Context, m *message, places []place, f *found.Finding) (bool, error) {
-	if m.incomplete() || m.guess {
+	if m.incomplete() || m.guess || !m.begins {
 		return false, nil
 	}
 	wants, err := e.inPlace(places, f.Name)
@@ -385,6 +388,9 @@ func (e *engine) owedByMessageID(_ context.Context, m *message, places []place, 
 	wants, err := e.notes.byMessageID(bareID(m.facts.messageID))
 	if err != nil {
 		return false, err
+	}
+	if f.UserBy == "path" { // copies for several users have the same Message-ID
+		wants = slices.DeleteFunc(wants, func(w want) bool { return w.user != f.User })
 	}
 	if len(wants) > 0 && m.incomplete() {
 		m.claim(f, wants[:1], places, found.Partial, "what is left of an owed message, by its Message-ID")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 
@@ -154,13 +155,19 @@ func (s *scan) paths(inode uint64) (out []string, named bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	standing := map[string]bool{}
 	for _, l := range links {
 		dir, err := s.dir(l.parent, l.up)
 		if err != nil {
 			return nil, false, err
 		}
 		out = append(out, dir.path+"/"+l.name)
-		named = named || !l.gone && dir.there
+		if !l.gone && dir.there {
+			named, standing[dir.path+"/"+l.name] = true, true
+		}
+	}
+	if named { // a name that was removed was another file's of the same number
+		out = slices.DeleteFunc(out, func(p string) bool { return !standing[p] })
 	}
 	return out, named, nil
 }

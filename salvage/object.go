@@ -45,6 +45,7 @@ func (e *engine) takeObject(ctx context.Context, o *object) (sure bool, err erro
 		return e.takeHolder(ctx, o)
 	}
 	m := o.message
+	m.begins = ok
 	if err := m.read(io.MultiReader(bytes.NewReader(head[:n]), r), o.size); err != nil {
 		return false, err
 	}
@@ -224,7 +225,7 @@ func (e *engine) takeInner(ctx context.Context, o *object, at *seeker, in *carve
 	if broke != nil || in.Off < 0 && len(at.missing) > 0 {
 		m.shape, m.why, m.zeros = broken, "what holds it is damaged", true
 	}
-	m.holder = in.Kind != carve.Header
+	m.holder, m.begins = in.Kind != carve.Header, true
 	m.extents = fsys.Pieces(o.extents, o.size)
 	return e.take(ctx, &m, aside.open)
 }

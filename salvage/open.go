@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -167,7 +168,17 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 			s.Notes = append(s.Notes, notes...)
 		}
 	}
-	s.Volumes = parts
+	if s.Volumes = parts; spec.RAID != "none" { // a member of an array may begin as anything does
+		if s.Volumes, err = s.moved(ctx, parts); err != nil {
+			return s, err
+		}
+	}
+	said := map[string]bool{}
+	s.Notes = slices.DeleteFunc(s.Notes, func(n string) bool {
+		again := said[n]
+		said[n] = true
+		return again
+	})
 	fmt.Fprintf(s.mark, "%q %d %q %q %d", spec.RAID, spec.Chunk, spec.Layout, spec.Order, spec.DataOffset)
 	s.Mark = s.mark.Sum(nil)
 	return s, nil

@@ -206,6 +206,9 @@ func (e *engine) countOwed() error {
 		}
 		return 1
 	})
+	if r.Users == nil {
+		r.Users = []User{}
+	}
 	r.further()
 	return nil
 }

@@ -135,12 +135,13 @@ type scan struct {
 	note   volumeNote
 	system fsys.System
 	ground *ground
-	// contested are the blocks that several live files claim.
-	contested *ground
-	dirs      dirs
-	said      said
-	wise      bool // the system has learnt from the sweep
-	source    *Source
+	// claimed are the blocks that files in the tables claim, contested those that
+	// several of them do.
+	claimed, contested *ground
+	dirs               dirs
+	said               said
+	wise               bool // the system has learnt from the sweep
+	source             *Source
 	// older: another file system was made over this one. What nothing explains is
 	// that one's business.
 	older bool

@@ -31,10 +31,11 @@ func (s *scan) fileObject(f *fsys.File, how string, current bool) (*object, erro
 		return c, c.Missing, nil
 	}}
 	o.message = message{source: s.v.Name(), how: how, inode: f.Inode, offset: f.Trace.Off, date: f.ModTime, current: current, sized: f.Size >= 0,
-		guess: f.Lost > 0 || f.Size < 0, live: f.Sure && !f.Deleted && f.Trace.Origin == fsys.Table, extents: fsys.Pieces(f.Extents, c.Size())}
+		guess: f.Lost > 0 || f.Size < 0, extents: fsys.Pieces(f.Extents, c.Size())}
 	o.paths, o.named, err = s.paths(f.Inode)
 	// An older record may be of another file that had the same number.
 	o.named = o.named && f.Trace.Origin == fsys.Table && !f.Deleted
+	o.live = o.named
 	return o, err
 }
 

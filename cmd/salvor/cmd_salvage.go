@@ -88,6 +88,9 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 		a.warn("salvor: %s", n)
 	}
 	most := 2 * sources.Size
+	if len(sources.Trees) > 0 {
+		most = 0 // nobody knows yet how much is in them
+	}
 	if text := c.String("max-bytes"); text != "" {
 		if most, err = pace.ParseBytes(text); err != nil {
 			return usagef("--max-bytes: %w", err)
@@ -123,11 +126,11 @@ func (a *app) salvageToDir(ctx context.Context, out string, head found.Head, fo 
 // salvageToVault keeps what is found in the vault, as findings of the incident. The
 // notes lie beside the catalog.
 func (a *app) salvageToVault(ctx context.Context, s *session, sources *salvage.Sources, most int64, o salvage.Options, c *cli.Context) error {
-	o.Work = filepath.Join(a.settings.data, "salvage-"+s.vault.ID()+"-"+o.Incident)
+	name := sha256.Sum256([]byte(strings.Join(sources.Names, "\n")))
+	o.Work = filepath.Join(a.settings.data, "salvage-"+s.vault.ID()+"-"+o.Incident+"-"+hex.EncodeToString(name[:8]))
 	if err := durable.MkdirAll(o.Work, 0o700); err != nil {
 		return err
 	}
-	name := sha256.Sum256([]byte(strings.Join(sources.Names, "\n")))
 	var report *salvage.Report
 	act := incident.ActOptions{Name: o.Incident, Purpose: "salvage", Now: a.now}
 	err := incident.Act(ctx, s.history(), act, func(ctx context.Context, l *incident.Ledger) (err error) {
@@ -165,6 +168,11 @@ func salvageSources(c *cli.Context) (spec salvage.Spec, err error) {
 			}
 		}
 	}
+	for _, flag := range []string{"chunk", "layout", "order", "data-offset"} {
+		if c.IsSet(flag) && (spec.RAID == "" || spec.RAID == "none") {
+			return spec, withHint(usagef("--%s is for --raid", flag), "as in: --raid 5 --"+flag+" "+c.String(flag))
+		}
+	}
 	for _, m := range c.StringSlice("map") {
 		if m == "none" {
 			spec.NoMaps = true
@@ -176,6 +184,12 @@ func salvageSources(c *cli.Context) (spec salvage.Spec, err error) {
 				return spec, usagef("--map %s: of which source? Give it as SOURCE=FILE", m)
 			}
 			source, file = spec.Sources[0], m
+		}
+		if file == "" {
+			return spec, withHint(usagef("--map %s: no file is named", m), "--map none reads without a map")
+		}
+		if spec.Maps[source] != "" {
+			return spec, usagef("--map: %s has two maps, %s and %s", source, spec.Maps[source], file)
 		}
 		if spec.Maps == nil {
 			spec.Maps = map[string]string{}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"salvor/catalog"
@@ -130,10 +132,23 @@ func (m *matcher) certain(ctx context.Context, c *content) (out []catalog.Claim,
 		return out, err
 	}
 	return out, m.claims(ctx, catalog.ClaimQuery{Name: c.Name}, func(claim *catalog.Claim) {
-		if claim.SHA1.IsZero() && c.sized(claim.Size) {
+		if claim.SHA1.IsZero() && c.sized(claim.Size) && c.named(claim.Name) {
 			out = append(out, *claim)
 		}
 	})
+}
+
+// named tells whether a content may have had this file name: Dovecot writes the size
+// of the wire form into it (",W="), which together with the file's own says how many
+// lines there are. Other bytes of the same size seldom have as many.
+func (c *content) named(name string) bool {
+	for _, field := range strings.Split(name, ",") {
+		if text, ok := strings.CutPrefix(field, "W="); ok {
+			size, err := strconv.ParseInt(text, 10, 64)
+			return err != nil || size == c.wire
+		}
+	}
+	return true
 }
 
 func (m *matcher) claims(ctx context.Context, q catalog.ClaimQuery, each func(*catalog.Claim)) error {
