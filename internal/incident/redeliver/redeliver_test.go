@@ -3,6 +3,7 @@ package redeliver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,7 @@ func TestDelivers(t *testing.T) {
 		with(owed("bob", "INBOX", 3, letterOf(5)), func(c *catalog.Claim) { c.State = catalog.ClaimHeld }),
 		with(owed("bob", "INBOX", 4, letterOf(6)), func(c *catalog.Claim) { // Dovecot knows no hash
 			clear(c.SHA1[:])
-			c.Name, c.Size = "1795330421.M846886P1664.vm,S=123,W=128", int64(len(lf(letterOf(6))))
+			c.Name, c.Size = maildirName(letterOf(6)), int64(len(lf(letterOf(6))))
 		}),
 		owed("bob", "INBOX", 5, letterOf(7)), // never found
 	)
@@ -43,8 +44,8 @@ func TestDelivers(t *testing.T) {
 	l.file("3", letterOf(3))
 	l.file("4", letterOf(4))
 	l.file("5", letterOf(5))
-	l.file("cur/1795330421.M846886P1664.vm,S=123,W=128:2,S", lf(letterOf(6)))
-	l.file("cur/1795330421.M846886P1664.vm,S=123,W=129:2,S", lf(letterOf(16)))
+	l.file("cur/"+maildirName(letterOf(6))+":2,S", lf(letterOf(6)))
+	l.file("cur/"+maildirName(letterOf(16))+":2,S", lf(letterOf(16)))
 	l.file("vmlinuz", "no mail at all")
 	must(t, os.Symlink(filepath.Join(l.found, "3"), filepath.Join(l.found, "link")))
 	must(t, os.Symlink("/", filepath.Join(l.found, "root")))
@@ -403,4 +404,9 @@ func TestUnknownIncident(t *testing.T) {
 	if !errors.Is(err, incident.ErrUnknown) {
 		t.Error(err)
 	}
+}
+
+// maildirName is how Dovecot names a message's file: with its size in both forms.
+func maildirName(wire string) string {
+	return fmt.Sprintf("1795330421.M846886P1664.vm,S=%d,W=%d", len(lf(wire)), len(wire))
 }
