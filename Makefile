@@ -4,7 +4,8 @@
 # make fuzz   gives every fuzz target FUZZTIME
 # make bench  compares with restic and borg; BENCHFLAGS="-small" for a quick try,
 #             BENCHFLAGS=-servers beside mbsync and doveadm on mail servers,
-#             BENCHFLAGS=-eta how right a restore's time to come is
+#             BENCHFLAGS=-eta how right a restore's time to come is,
+#             BENCHFLAGS=-salvage beside PhotoRec and others on damaged disks
 
 SHELL   := /bin/bash
 GO      ?= go
