@@ -3,6 +3,7 @@ package salvage
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -103,11 +104,14 @@ func points(s string) string { return strings.ReplaceAll(s, "^", ".") }
 // the Maildir itself nobody can tell a user from a folder; "Maildir", "mail" and
 // "Mail" are what it is called nearly everywhere.
 func maildirOwner(dirs []string) owner {
-	for i := len(dirs) - 1; i > 0; i-- {
-		switch dirs[i] {
-		case "Maildir", "maildir", "Mail", "mail", ".maildir":
-			return maildirFolder(dirs[i-1], dirs[i+1:])
+	for i := len(dirs) - 1; i >= 0; i-- {
+		if !slices.Contains(storeNames, dirs[i]) {
+			continue
 		}
+		if i == 0 {
+			return owner{} // the tree begins below its user
+		}
+		return maildirFolder(dirs[i-1], dirs[i+1:])
 	}
 	n := len(dirs)
 	if n > 1 && strings.HasPrefix(dirs[n-1], ".") {
@@ -118,6 +122,9 @@ func maildirOwner(dirs []string) owner {
 	}
 	return owner{}
 }
+
+// storeNames are what Maildirs are called.
+var storeNames = []string{"Maildir", "maildir", "Mail", "mail", ".maildir"}
 
 func maildirFolder(user string, dirs []string) owner {
 	o := owner{user: user, folder: "INBOX", by: "path"}

@@ -20,6 +20,8 @@ func TestReadPath(t *testing.T) {
 		{"/vmail/alice/.Sent/cur/1.M1.h:2,", place{owner: owner{"alice", "Sent", 0, "path"}, name: "1.M1.h"}},
 		{"/vmail/alice/cur/1.M1.h:2,", place{owner: owner{"alice", "INBOX", 0, "path"}, name: "1.M1.h"}},
 		{"/vmail/alice/mail/Work/2024/cur/1.M1.h:2,", place{owner: owner{"alice", "Work/2024", 0, "path"}, name: "1.M1.h"}},
+		{"/Maildir/cur/1.M1.h:2,", place{name: "1.M1.h"}},
+		{"/Maildir/.Sent/cur/1.M1.h:2,", place{name: "1.M1.h"}},
 		{"?/#12/cur/1.M1.h:2,", place{owner: owner{}, name: "1.M1.h"}},
 		{"?/#12/1234.M1P2.host,S=10,W=11:2,S", place{owner: owner{}, name: "1234.M1P2.host,S=10,W=11"}},
 		{"/home/alice/sdbox/mailboxes/Sent/dbox-Mails/u.5", place{owner: owner{"alice", "Sent", 5, "path"}}},
