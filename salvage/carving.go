@@ -2,7 +2,6 @@ package salvage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"salvor/salvage/carve"
@@ -20,7 +19,7 @@ const (
 	headPending = 2 // it is one, and what follows it is not the whole of it
 )
 
-// survey marks what is explained by now: the blocks of files that are surely
+// explainFiles marks what is explained by now: the blocks of files that are surely
 // there, and of everything that was proved.
 func (s *scan) explainFiles(ctx context.Context) error {
 	err := s.eachFile(ctx, "done = 2", func(f *fsys.File) error {
@@ -37,32 +36,12 @@ func (s *scan) explainFiles(ctx context.Context) error {
 }
 
 func (s *scan) explainFindings(ctx context.Context) error {
-	for after := ""; ; {
-		var batch []found.Finding
-		err := s.notes.ask("SELECT fact FROM finding WHERE source = ? AND id > ? ORDER BY id LIMIT ?", []any{s.v.Name(), after, fileBatch},
-			func(st *sqlite.Stmt) error {
-				var f found.Finding
-				if err := json.Unmarshal(column(st, 0), &f); err != nil {
-					return err
-				}
-				batch = append(batch, f)
-				return nil
-			})
-		if err != nil || len(batch) == 0 {
-			return err
+	return s.eachFinding(ctx, "source = ?", []any{s.v.Name()}, func(f *found.Finding) error {
+		if f.Grade != found.Verified && f.Grade != found.Consistent {
+			return nil
 		}
-		after = batch[len(batch)-1].ID
-		for _, f := range batch {
-			if f.Grade == found.Verified || f.Grade == found.Consistent {
-				if err := s.explain(f.Extents); err != nil {
-					return err
-				}
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-	}
+		return s.explain(f.Extents)
+	})
 }
 
 func (s *scan) explain(extents []fsys.Extent) error {

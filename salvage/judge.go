@@ -45,10 +45,9 @@ type message struct {
 	// guess, in a piece of a whole file: how its bytes came together is a guess
 	// that only a hash can prove.
 	guess bool
-	// live: a record that a checksum vouches for says that the file is there. holder:
-	// it was taken out of a file that holds several, or is compressed. rest: only its
-	// beginning was found.
-	live, holder, rest bool
+	// live: the file is there, by its record and by a path from the root. rest: only
+	// its beginning was found.
+	live, rest bool
 
 	// named: a name for it stands in a directory. A removed file's record may look as
 	// if it were there.

@@ -225,7 +225,7 @@ func (e *engine) takeInner(ctx context.Context, o *object, at *seeker, in *carve
 	if broke != nil || in.Off < 0 && len(at.missing) > 0 {
 		m.shape, m.why, m.zeros = broken, "what holds it is damaged", true
 	}
-	m.holder, m.begins = in.Kind != carve.Header, true
+	m.begins = true
 	m.extents = fsys.Pieces(o.extents, o.size)
 	return e.take(ctx, &m, aside.open)
 }

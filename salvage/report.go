@@ -229,9 +229,15 @@ func (r *Report) further() {
 
 // findings walks over what was found and is kept, by ID.
 func (e *engine) findings(ctx context.Context, yield func(*found.Finding) error) error {
+	return e.eachFinding(ctx, listed, nil, yield)
+}
+
+// eachFinding walks over findings, by ID.
+func (e *engine) eachFinding(ctx context.Context, where string, args []any, yield func(*found.Finding) error) error {
+	query := "SELECT fact, places FROM finding WHERE " + where + " AND id > ? ORDER BY id LIMIT ?"
 	for after := ""; ; {
 		var batch []found.Finding
-		err := e.notes.ask("SELECT fact, places FROM finding WHERE id > ? AND "+listed+" ORDER BY id LIMIT ?", []any{after, fileBatch}, func(s *sqlite.Stmt) error {
+		err := e.notes.ask(query, append(slices.Clone(args), after, fileBatch), func(s *sqlite.Stmt) error {
 			var f found.Finding
 			if err := json.Unmarshal(column(s, 0), &f); err != nil {
 				return err

@@ -102,7 +102,7 @@ func Run(ctx context.Context, o Options) (r *Report, err error) {
 }
 
 // notesFile is the notes' name in the work directory.
-const notesFile = "survey.db"
+const notesFile = found.SurveyFile
 
 // An engine is one salvage.
 type engine struct {

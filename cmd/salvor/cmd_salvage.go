@@ -20,6 +20,7 @@ import (
 	"salvor/internal/pace"
 	"salvor/salvage"
 	"salvor/salvage/found"
+	"salvor/salvage/raid"
 )
 
 func (a *app) salvageCommand() *cli.Command {
@@ -155,6 +156,13 @@ func (a *app) runSalvage(ctx context.Context, o salvage.Options) (*salvage.Repor
 func salvageSources(c *cli.Context) (spec salvage.Spec, err error) {
 	spec.Sources = c.Args().Slice()
 	spec.RAID, spec.Layout = c.String("raid"), c.String("layout")
+	switch spec.RAID {
+	case "", "auto", "none":
+	default:
+		if _, err := raid.ParseLevel(spec.RAID); err != nil {
+			return spec, usagef("--raid: %w", err)
+		}
+	}
 	if order := c.String("order"); order != "" {
 		spec.Order = strings.Split(order, ",")
 	}

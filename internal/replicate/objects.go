@@ -17,7 +17,7 @@ func (c *copier) copyObjects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var todo []vault.Object
+	var missing []vault.Object
 	var bytes int64
 	c.report.Present, c.report.Damaged = 0, []Damage{}
 	for _, o := range c.source.objects {
@@ -29,21 +29,21 @@ func (c *copier) copyObjects(ctx context.Context) error {
 			c.report.Present++
 			continue
 		}
-		todo = append(todo, o)
+		missing = append(missing, o)
 		bytes += o.Size
 	}
 	c.report.Objects = len(c.source.objects)
 	c.report.Present -= c.report.Copied // in an earlier pass
 	if c.o.DryRun {
-		c.report.Copied, c.report.Bytes = len(todo), bytes
+		c.report.Copied, c.report.Bytes = len(missing), bytes
 		return nil
 	}
 	if err := c.fits(ctx, bytes); err != nil {
 		return err
 	}
 	c.o.Meter.Stage("copy")
-	c.o.Meter.Total(int64(len(todo)), bytes)
-	return c.send(ctx, todo, there)
+	c.o.Meter.Total(int64(len(missing)), bytes)
+	return c.send(ctx, missing, there)
 }
 
 // list gives the objects that lie in the copy, with their sizes.
@@ -97,7 +97,7 @@ func (c *copier) fits(ctx context.Context, bytes int64) error {
 }
 
 // send copies objects, several at a time.
-func (c *copier) send(ctx context.Context, todo []vault.Object, there map[vault.Object]int64) error {
+func (c *copier) send(ctx context.Context, missing []vault.Object, there map[vault.Object]int64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
@@ -117,7 +117,7 @@ func (c *copier) send(ctx context.Context, todo []vault.Object, there map[vault.
 		})
 	}
 feed:
-	for _, o := range todo {
+	for _, o := range missing {
 		select {
 		case work <- o:
 		case <-ctx.Done():
