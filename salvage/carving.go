@@ -19,9 +19,12 @@ const (
 	headPending = 2 // it is one, and what follows it is not the whole of it
 )
 
-// explainFiles marks what is explained by now: the blocks of files that are surely
-// there, and of everything that was proved.
+// explainFiles marks what is explained by now, unless this run has done it all: the
+// blocks of files that are surely there, and of everything that was proved.
 func (s *scan) explainFiles(ctx context.Context) error {
+	if s.afresh {
+		return nil
+	}
 	err := s.eachFile(ctx, "done = 2", func(f *fsys.File) error {
 		size := f.Size
 		if size < 0 {
@@ -36,10 +39,7 @@ func (s *scan) explainFiles(ctx context.Context) error {
 }
 
 func (s *scan) explainFindings(ctx context.Context) error {
-	return s.eachFinding(ctx, "source = ?", []any{s.v.Name()}, func(f *found.Finding) error {
-		if f.Grade != found.Verified && f.Grade != found.Consistent {
-			return nil
-		}
+	return s.eachFinding(ctx, "source = ? AND rank % 10 < 2", []any{s.v.Name()}, func(f *found.Finding) error {
 		return s.explain(f.Extents)
 	})
 }
@@ -164,6 +164,7 @@ func (s *scan) takeCarved(ctx context.Context, c *carved) (state int, err error)
 		return headPending, nil
 	}
 	o := s.runObject([]fsys.Extent{{Off: c.off, Len: c.piece.Len}}, c.piece.Len, "carved")
+	defer o.drop()
 	if _, err := s.takeObject(ctx, o); err != nil {
 		return 0, err
 	}
@@ -175,6 +176,7 @@ func (s *scan) takeCarved(ctx context.Context, c *carved) (state int, err error)
 
 func (s *scan) takeProof(ctx context.Context, m *piece.Match, how string) error {
 	o := s.runObject(m.Extents, m.Stored, how)
+	defer o.drop()
 	if _, err := s.takeObject(ctx, o); err != nil {
 		return err
 	}

@@ -26,19 +26,24 @@ const (
 
 // files reads every file that any record describes, and judges those that are mail.
 func (s *scan) files(ctx context.Context) (err error) {
-	for _, kind := range []fsys.Kind{fsys.Inode, fsys.Map} {
-		if err := s.notes.eachTrace(ctx, s.note.id, kind, func(t fsys.Trace) error { return s.noteFile(ctx, t) }); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(s.notes.commit(), s.contest(ctx)); err != nil {
+	if err := s.contest(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.contested.close(), s.claimed.close()) }()
+	halves, err := s.notes.number("SELECT EXISTS (SELECT 1 FROM name WHERE volume = ? AND low = 1)", s.note.id)
+	if err != nil {
+		return err
+	}
+	s.halves = halves != 0
 	left, err := s.notes.number("SELECT count(*) FROM file WHERE volume = ? AND done = 0", s.note.id)
 	if err != nil {
 		return err
 	}
+	all, err := s.notes.number("SELECT count(*) FROM file WHERE volume = ?", s.note.id)
+	if err != nil {
+		return err
+	}
+	s.afresh = left == all
 	s.o.Progress.Total(left, 0)
 	if err := s.crew(ctx, s.nextFiles, func(ctx context.Context, j job) error { return s.readFile(ctx, j, true) }); err != nil {
 		return err
@@ -125,16 +130,8 @@ func (s *scan) eachFile(ctx context.Context, where string, do func(*fsys.File) e
 
 // noteFile notes the file that a trace describes. The same places and size said by
 // several records are one file.
-func (s *scan) noteFile(ctx context.Context, t fsys.Trace) error {
-	f, err := s.system.File(ctx, t)
-	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		s.note.nonsense++
-		return nil
-	}
-	if f.Type != fsys.Regular || len(f.Extents) == 0 && len(f.Inline) == 0 || f.Size > LongestMessage {
+func (s *scan) noteFile(t fsys.Trace, f *fsys.File) error {
+	if len(f.Extents) == 0 && len(f.Inline) == 0 || f.Size > LongestMessage {
 		return nil
 	}
 	if f.Trace.Origin == fsys.Loose && mostlyHole(f) {
@@ -238,6 +235,11 @@ func (s *scan) readFile(ctx context.Context, j job, mayWait bool) error {
 	if err != nil {
 		return err
 	}
+	if state == fileExplained {
+		if err := s.explain(fsys.Pieces(j.file.Extents, j.file.Size)); err != nil {
+			return err
+		}
+	}
 	return s.notes.put("UPDATE file SET done = ? WHERE id = ?", state, j.id)
 }
 
@@ -255,6 +257,7 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 	if err != nil {
 		return 0, err
 	}
+	defer o.drop()
 	o.mayWait = mayWait
 	table := f.Trace.Origin == fsys.Table && !f.Deleted
 	twice, err := s.disputed(o.extents, table)
@@ -285,15 +288,6 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 // mayBeMail tells whether an object begins as mail does, or stands where mail
 // stands: then what is not there of it is a loss.
 func (s *scan) mayBeMail(o *object) (bool, error) {
-	r, _, err := o.open()
-	if err != nil {
-		return false, err
-	}
-	head := make([]byte, min(o.size, headBytes))
-	n, err := readFull(r, head)
-	if err != nil {
-		return false, err
-	}
 	if o.named && isIndex(o.paths[0]) {
 		return false, nil // it begins with a copy of a header, maybe
 	}
@@ -303,7 +297,11 @@ func (s *scan) mayBeMail(o *object) (bool, error) {
 	if len(o.paths) > 0 && isIndex(o.paths[0]) {
 		return false, nil // it begins with a copy of a header, maybe
 	}
-	_, ok := carve.Head(head[:n])
+	head, err := o.head()
+	if err != nil {
+		return false, err
+	}
+	_, ok := carve.Head(head)
 	return ok, nil
 }
 
@@ -376,6 +374,3 @@ func (s *scan) trim(f *fsys.File) (skip bool, err error) {
 	}
 	return true, nil
 }
-
-// headBytes is how much of a file is looked at to tell whether it may be mail.
-const headBytes = 4096

@@ -14,21 +14,14 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// names notes every name that stands in any directory: those whose inode is there,
-// and blocks of directories that are found alone.
+// names notes every file that any record describes, and every name that stands in any
+// directory: those whose inode is there, and blocks of directories that are found
+// alone.
 func (s *scan) names(ctx context.Context) error {
-	err := s.notes.eachTrace(ctx, s.note.id, fsys.Inode, func(t fsys.Trace) error {
-		f, err := s.system.File(ctx, t)
-		if err != nil || f.Type != fsys.Directory {
-			return ctx.Err() // files are told of by the next stage
+	for _, kind := range []fsys.Kind{fsys.Inode, fsys.Map} {
+		if err := s.notes.eachTrace(ctx, s.note.id, kind, func(t fsys.Trace) error { return s.record(ctx, t) }); err != nil {
+			return err
 		}
-		if t.Number == 0 {
-			t.Number = f.Inode
-		}
-		return errors.Join(s.noteKeys(f), s.entries(ctx, t))
-	})
-	if err != nil {
-		return err
 	}
 	return s.notes.eachTrace(ctx, s.note.id, fsys.Names, func(t fsys.Trace) error {
 		if err := s.ownerOf(&t); err != nil {
@@ -36,6 +29,26 @@ func (s *scan) names(ctx context.Context) error {
 		}
 		return s.entries(ctx, t)
 	})
+}
+
+// record notes what one record describes: a file, or a directory with its names.
+func (s *scan) record(ctx context.Context, t fsys.Trace) error {
+	f, err := s.system.File(ctx, t)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		s.note.nonsense++
+		return nil
+	case f.Type == fsys.Regular:
+		return s.noteFile(t, f)
+	case f.Type != fsys.Directory:
+		return nil
+	}
+	if t.Number == 0 {
+		t.Number = f.Inode
+	}
+	return errors.Join(s.noteKeys(f), s.entries(ctx, t))
 }
 
 // entries notes the names in one directory, or in one block of one.
@@ -189,7 +202,7 @@ func (s *scan) links(inode uint64) (out []link, err error) {
 	const query = "SELECT parent, up, name, deleted FROM name WHERE volume = ? AND child = ? AND low = "
 	const order = " ORDER BY deleted, parent = 0, off LIMIT ?"
 	err = s.notes.ask(query+"0"+order, []any{s.note.id, int64(inode), maxPaths}, take)
-	if err != nil || len(out) > 0 {
+	if err != nil || len(out) > 0 || !s.halves {
 		return out, err
 	}
 	return out, s.notes.ask(query+"1"+order, []any{s.note.id, int64(inode & 0xffffffff), maxPaths}, take)

@@ -16,7 +16,7 @@ import (
 
 // notesVersion is the version of the scratch file's schema. Another version's file
 // is thrown away: everything in it can be read from the sources again.
-const notesVersion = 2
+const notesVersion = 3
 
 // notesSchema. Everything is keyed by the volume it was found on, so that several
 // volumes share one file. done marks what a later run need not look at again.
@@ -40,7 +40,7 @@ CREATE TABLE file (
 	id INTEGER PRIMARY KEY, volume INTEGER NOT NULL, digest BLOB NOT NULL, rank INTEGER NOT NULL, class INTEGER NOT NULL, first INTEGER NOT NULL,
 	inode INTEGER NOT NULL, generation INTEGER NOT NULL, fact BLOB NOT NULL, done INTEGER NOT NULL DEFAULT 0,
 	UNIQUE (volume, digest));
-CREATE INDEX file_first ON file (volume, done, class, first, id);
+CREATE INDEX file_first ON file (volume, class, first, id);
 CREATE INDEX file_inode ON file (volume, inode, generation, rank);
 CREATE TABLE want (
 	id INTEGER PRIMARY KEY, user TEXT NOT NULL, folder TEXT NOT NULL, uid INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -60,9 +60,8 @@ CREATE TABLE ledger (digest BLOB NOT NULL);
 CREATE TABLE remains (claim INTEGER PRIMARY KEY, missing INTEGER NOT NULL);
 CREATE TABLE tomb (content BLOB NOT NULL, user TEXT NOT NULL, PRIMARY KEY (content, user)) WITHOUT ROWID;
 CREATE TABLE finding (
-	id TEXT PRIMARY KEY, sum TEXT NOT NULL UNIQUE, class TEXT NOT NULL, rank INTEGER NOT NULL, claim INTEGER NOT NULL,
-	source TEXT NOT NULL, user TEXT NOT NULL, places INTEGER NOT NULL, missing INTEGER NOT NULL, how TEXT NOT NULL, user_by TEXT NOT NULL, fact BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX finding_class ON finding (class, id);
+	id TEXT NOT NULL UNIQUE, sum TEXT NOT NULL UNIQUE, class TEXT NOT NULL, rank INTEGER NOT NULL, claim INTEGER NOT NULL,
+	source TEXT NOT NULL, user TEXT NOT NULL, places INTEGER NOT NULL, missing INTEGER NOT NULL, how TEXT NOT NULL, user_by TEXT NOT NULL, fact BLOB NOT NULL);
 CREATE INDEX finding_user ON finding (user_by, user);
 CREATE INDEX finding_claim ON finding (claim) WHERE claim <> 0;
 `

@@ -20,24 +20,19 @@ type object struct {
 	message       // what is known of it without having read it
 	size    int64 // bytes
 
-	// open reads it from its beginning; missing tells afterwards what was unknown of
-	// what was read.
-	open func() (r io.Reader, missing func() []volume.Range, err error)
+	// from reads it from its beginning; see open.
+	from func() (r io.Reader, missing func() []volume.Range, err error)
+	kept held // what was read of it
 }
 
 // takeObject reads an object that begins as mail does, judges every message in it,
 // and keeps what is wanted. sure: its blocks are surely its own.
 func (e *engine) takeObject(ctx context.Context, o *object) (sure bool, err error) {
-	r, missing, err := o.open()
+	head, err := o.head()
 	if err != nil {
 		return false, err
 	}
-	head := make([]byte, min(o.size, headBytes))
-	n, err := readFull(r, head)
-	if err != nil {
-		return false, err
-	}
-	sign, ok := carve.Head(head[:n])
+	sign, ok := carve.Head(head)
 	if ok && sign.Kind != carve.Header && sign.Kind != carve.Mbox {
 		return e.takeHolder(ctx, o)
 	}
@@ -46,7 +41,11 @@ func (e *engine) takeObject(ctx context.Context, o *object) (sure bool, err erro
 	}
 	m := o.message
 	m.begins = ok
-	if err := m.read(io.MultiReader(bytes.NewReader(head[:n]), r), o.size); err != nil {
+	r, missing, err := o.open()
+	if err != nil {
+		return false, err
+	}
+	if err := m.read(r, o.size); err != nil {
 		return false, err
 	}
 	m.missing = missing()
@@ -156,22 +155,21 @@ func (p *prefix) Write(b []byte) (int, error) {
 }
 
 // takeHolder takes the messages out of what holds them: a compressed file, an
-// mbox, a dbox.
+// mbox, a dbox. sure: one of them is.
 func (e *engine) takeHolder(ctx context.Context, o *object) (sure bool, err error) {
 	at := &seeker{o: o}
-	sure = true
 	none := true
 	err = carve.Expand(ctx, at, o.size, carve.ExpandOptions{Limit: LongestMessage}, func(in *carve.Mail) error {
 		none = false
 		one, err := e.takeInner(ctx, o, at, in)
-		sure = sure && one
+		sure = sure || one
 		return err
 	})
 	if errors.Is(err, carve.ErrDamaged) || errors.Is(err, carve.ErrLimit) {
 		if none && singular(o.paths) {
 			return false, e.takeWreck(ctx, o)
 		}
-		return false, nil // told by the messages that came before
+		return sure, nil // told by the messages that came before
 	}
 	return sure, err
 }

@@ -227,6 +227,7 @@ func (s *scan) takeRest(ctx context.Context, off int64) error {
 	}
 	length := min(p.Len, end-off)
 	o := s.runObject([]fsys.Extent{{Off: off, Len: length}}, length, "carved")
+	defer o.drop()
 	o.rest = true
 	_, err = s.takeObject(ctx, o)
 	return err

@@ -138,6 +138,8 @@ type scan struct {
 	// claimed are the blocks that files in the tables claim, contested those that
 	// several of them do.
 	claimed, contested *ground
+	afresh             bool // all of its files are read in this run
+	halves             bool // some names tell only half of their inode's number
 	dirs               dirs
 	said               said
 	wise               bool // the system has learnt from the sweep

@@ -6,8 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"io"
+	"slices"
 
 	"salvor/salvage/found"
 	"salvor/salvage/fsys"
@@ -23,7 +23,7 @@ func (s *scan) fileObject(f *fsys.File, how string, current bool) (*object, erro
 	if err != nil {
 		return nil, err
 	}
-	o := &object{size: c.Size(), open: func() (io.Reader, func() []volume.Range, error) {
+	o := &object{size: c.Size(), from: func() (io.Reader, func() []volume.Range, error) {
 		c, err := fsys.OpenContent(s.v, f, longest)
 		if err != nil {
 			return nil, nil, err
@@ -42,7 +42,7 @@ func (s *scan) fileObject(f *fsys.File, how string, current bool) (*object, erro
 // runObject is a run of blocks, or several, that no file explains.
 func (s *scan) runObject(extents []fsys.Extent, size int64, how string) *object {
 	f := &fsys.File{Size: size, Extents: extents}
-	o := &object{size: size, open: func() (io.Reader, func() []volume.Range, error) {
+	o := &object{size: size, from: func() (io.Reader, func() []volume.Range, error) {
 		c, err := fsys.OpenContent(s.v, f, LongestMessage)
 		if err != nil {
 			return nil, nil, err
@@ -70,15 +70,16 @@ func (e *engine) take(ctx context.Context, m *message, open func() (io.Reader, e
 	}
 	e.telling.Lock()
 	defer e.telling.Unlock()
-	if err := e.notes.nameFinding(&f); err != nil {
+	was, err := e.notes.known(&f)
+	if err != nil {
 		return false, err
 	}
-	if keep {
-		if err := e.keep(ctx, &f, open); err != nil {
+	if keep && (was == nil || was.worse(&f)) {
+		if err := e.keep(ctx, &f, was, open); err != nil {
 			return false, err
 		}
 	}
-	return f.Grade == found.Verified || f.Grade == found.Consistent, e.note(&f, m)
+	return f.Grade == found.Verified || f.Grade == found.Consistent, e.note(&f, was, m)
 }
 
 // storedSum fills in the SHA-256 of the bytes as they were found, where their wire
@@ -99,24 +100,45 @@ func (e *engine) storedSum(f *found.Finding, open func() (io.Reader, error)) err
 	return nil
 }
 
-// nameFinding gives a finding its ID: the beginning of its bytes' SHA-256 is too
-// short to be nobody else's where somebody makes it so.
-func (n *notes) nameFinding(f *found.Finding) (err error) {
-	f.ID = found.NewID(cmp.Or(f.SHA256Stored, f.SHA256), func(id string) bool {
-		taken, failed := n.number("SELECT EXISTS (SELECT 1 FROM finding WHERE id = ? AND sum <> ?)", id, f.SHA256)
-		err = errors.Join(err, failed)
-		return taken != 0 && failed == nil
-	})
-	return err
+// A known finding is what is noted of some bytes already.
+type known struct{ found.Finding }
+
+// known gives what is noted of the same bytes, by the SHA-256 of their wire form, nil
+// where nothing is, and gives f its ID: the beginning of its bytes' SHA-256, which is
+// too short to be nobody else's where somebody makes it so.
+func (n *notes) known(f *found.Finding) (was *known, err error) {
+	var others []string // whose ID would be the same
+	look := func(query string, args ...any) error {
+		return n.ask("SELECT id, sum, fact FROM finding WHERE "+query, args, func(s *sqlite.Stmt) error {
+			if s.ColumnText(1) != f.SHA256 {
+				others = append(others, s.ColumnText(0))
+				return nil
+			}
+			was = &known{}
+			return json.Unmarshal(column(s, 2), &was.Finding)
+		})
+	}
+	sum := cmp.Or(f.SHA256Stored, f.SHA256)
+	f.ID = found.NewID(sum, func(string) bool { return false })
+	if err := look("sum = ? OR id = ?", f.SHA256, f.ID); err != nil || len(others) == 0 {
+		return was, err
+	}
+	if err := look("id GLOB ?", f.ID+"-*"); err != nil {
+		return nil, err
+	}
+	f.ID = found.NewID(sum, func(id string) bool { return slices.Contains(others, id) })
+	return was, nil
+}
+
+// worse tells whether what is noted says less than f. Of what says as much always the
+// same is told, whichever was read first.
+func (k *known) worse(f *found.Finding) bool {
+	return cmp.Or(cmp.Compare(gradeRank(&k.Finding), gradeRank(f)), cmp.Compare(k.Claim, f.Claim), cmp.Compare(k.Source, f.Source), cmp.Compare(k.User, f.User)) > 0
 }
 
 // keep keeps the bytes, unless an earlier place gave them.
-func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Reader, error)) error {
-	was, ok, err := e.notes.finding(f.SHA256)
-	if err != nil {
-		return err
-	}
-	if ok && was.Class.Kept() { // maybe with other line ends: these are the bytes that are kept
+func (e *engine) keep(ctx context.Context, f *found.Finding, was *known, open func() (io.Reader, error)) error {
+	if was != nil && was.Class.Kept() { // maybe with other line ends: these are the bytes that are kept
 		f.File, f.ID, f.SHA256Stored, f.Size = was.File, was.ID, was.SHA256Stored, was.Size
 		return nil
 	}
@@ -129,18 +151,19 @@ func (e *engine) keep(ctx context.Context, f *found.Finding, open func() (io.Rea
 	return e.o.Keeper.Keep(ctx, f, io.LimitReader(r, f.Size))
 }
 
-// note notes a finding, or one more place of it. The better grade is told; of equal
-// ones always the same, whichever was read first.
-func (e *engine) note(f *found.Finding, m *message) error {
+// note notes a finding, or one more place of it. The better grade is told.
+func (e *engine) note(f *found.Finding, was *known, m *message) (err error) {
 	r := gradeRank(f)
-	err := e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, places, missing, how, user_by, fact) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?) "+
-		"ON CONFLICT (sum) DO UPDATE SET places = places + 1",
-		f.ID, f.SHA256, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f))
-	if err != nil {
-		return err
+	switch {
+	case was == nil:
+		err = e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, missing, how, user_by, fact, places) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+			f.ID, f.SHA256, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f))
+	case was.worse(f):
+		err = e.notes.put("UPDATE finding SET id = ?, class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, how = ?, user_by = ?, fact = ?, places = places + 1 WHERE sum = ?",
+			f.ID, string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256)
+	default:
+		err = e.notes.put("UPDATE finding SET places = places + 1 WHERE sum = ?", f.SHA256)
 	}
-	err = e.notes.put("UPDATE finding SET class = ?, rank = ?, claim = ?, source = ?, user = ?, missing = ?, how = ?, user_by = ?, fact = ? WHERE sum = ? AND (rank, claim, source, user) > (?, ?, ?, ?)",
-		string(f.Class), r, f.Claim, f.Source, f.User, total(f.Missing), f.How, f.UserBy, encode(f), f.SHA256, r, f.Claim, f.Source, f.User)
 	if err == nil && f.Class == found.Damaged && f.Claim != 0 { // of two messages, the same may be left
 		err = e.notes.put("INSERT INTO remains (claim, missing) VALUES (?, ?) ON CONFLICT DO UPDATE SET missing = max(missing, excluded.missing)", f.Claim, total(f.Missing))
 	}
@@ -164,13 +187,4 @@ func gradeRank(f *found.Finding) int64 {
 	class := map[found.Class]int64{found.Matched: 0, found.Held: 1, found.Tombstoned: 2, found.Unknown: 3, found.Damaged: 4}[f.Class]
 	grade := map[found.Grade]int64{found.Verified: 0, found.Consistent: 1, found.Plausible: 2, found.Partial: 3}[f.Grade]
 	return class*10 + grade
-}
-
-// finding gives what is noted of some bytes, by the SHA-256 of their wire form.
-func (n *notes) finding(sum string) (f found.Finding, ok bool, err error) {
-	err = n.ask("SELECT fact FROM finding WHERE sum = ?", []any{sum}, func(s *sqlite.Stmt) error {
-		ok = true
-		return json.Unmarshal(column(s, 0), &f)
-	})
-	return f, ok, err
 }

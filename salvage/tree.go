@@ -64,19 +64,18 @@ func (e *engine) item(ctx context.Context, dir string, source *Source, it *tree.
 	if err != nil {
 		return err
 	}
-	o := &object{size: it.Size, open: func() (io.Reader, func() []volume.Range, error) {
+	o := &object{size: it.Size, from: func() (io.Reader, func() []volume.Range, error) {
 		var missing []volume.Range
 		r := &reading{v: v, missing: &missing}
 		return r, func() []volume.Range { return volume.Normalise(append(missing, holes...)) }, nil
 	}}
 	o.message = message{source: dir, how: howTree, paths: []string{"/" + it.Path}, inode: it.Inode, date: it.ModTime, current: true, sized: true, live: true, named: true}
-	r, _, _ := o.open()
-	head := make([]byte, min(it.Size, headBytes))
-	n, err := readFull(r, head)
+	defer o.drop()
+	head, err := o.head()
 	if err != nil {
 		return err
 	}
-	if _, ok := carve.Head(head[:n]); !ok && !singular(o.paths) {
+	if _, ok := carve.Head(head); !ok && !singular(o.paths) {
 		return nil
 	}
 	_, err = e.takeObject(ctx, o)
