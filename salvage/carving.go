@@ -55,12 +55,13 @@ func (s *scan) explain(extents []fsys.Extent) error {
 
 // A carved is what follows a head.
 type carved struct {
-	off   int64
-	proof *piece.Match // what a hash has proved
-	piece carve.Piece
+	off    int64
+	piece  carve.Piece
+	proved bool    // by a hash
+	object *object // nil: it is not whole
 }
 
-const carveBatch = 64
+const carveBatch = 32
 
 // carve looks at every head that no file explains.
 func (s *scan) carve(ctx context.Context) error {
@@ -101,13 +102,31 @@ func (s *scan) nextHeads(state int, after int64, most int) (out []int64, err err
 // carveBatch follows some heads side by side, and then takes what was found in
 // their order: a head that lies in what an earlier one has explained is none.
 func (s *scan) carveBatch(ctx context.Context, heads []int64) error {
+	return s.abreast(ctx, heads, s.follow, s.takeCarved)
+}
+
+// abreast reads on from some heads side by side, and takes what was found in their
+// order.
+func (s *scan) abreast(ctx context.Context, heads []int64, read func(context.Context, int64) (*carved, error), take func(context.Context, *carved) (int, error)) error {
 	results := make([]*carved, len(heads))
+	defer func() {
+		for _, c := range results {
+			if c != nil && c.object != nil {
+				c.object.drop()
+			}
+		}
+	}()
 	at := make([]int, len(heads))
 	for i := range at {
 		at[i] = i
 	}
 	err := together(ctx, at, func(ctx context.Context, i int) (err error) {
-		results[i], err = s.follow(ctx, heads[i])
+		if is, err := s.ground.explained(heads[i]); is || err != nil {
+			return err
+		}
+		if results[i], err = read(ctx, heads[i]); err == nil && results[i].object != nil {
+			err = results[i].object.read()
+		}
 		return err
 	})
 	if err != nil {
@@ -116,7 +135,11 @@ func (s *scan) carveBatch(ctx context.Context, heads []int64) error {
 	for i, c := range results {
 		state := headDone
 		if c != nil {
-			if state, err = s.takeCarved(ctx, c); err != nil {
+			is, err := s.ground.explained(c.off)
+			if err == nil && !is {
+				state, err = take(ctx, c)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -127,11 +150,8 @@ func (s *scan) carveBatch(ctx context.Context, heads []int64) error {
 	return nil
 }
 
-// follow reads on from a head; nil: something explains it by now.
+// follow reads on from a head.
 func (s *scan) follow(ctx context.Context, off int64) (*carved, error) {
-	if is, err := s.ground.explained(off); is || err != nil {
-		return nil, err
-	}
 	c := &carved{off: off}
 	if s.owed != nil {
 		run, err := s.owed.Run(ctx, s.v, off, s.block(), 0)
@@ -139,37 +159,35 @@ func (s *scan) follow(ctx context.Context, off int64) (*carved, error) {
 			return nil, err
 		}
 		if len(run.Matches) > 0 {
-			c.proof = &run.Matches[0]
+			m := &run.Matches[0]
+			c.object, c.proved = s.runObject(m.Extents, m.Stored, "carved"), true
 			return c, nil
 		}
 	}
 	var err error
-	c.piece, err = carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()})
-	return c, err
+	if c.piece, err = carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()}); err != nil {
+		return nil, err
+	}
+	if c.piece.Verdict == carve.Whole || c.piece.Verdict == carve.Plausible {
+		c.object = s.runObject([]fsys.Extent{{Off: off, Len: c.piece.Len}}, c.piece.Len, "carved")
+	}
+	return c, nil
 }
 
 // takeCarved judges what was carved. One that is not whole waits: its other pieces
 // may be found.
 func (s *scan) takeCarved(ctx context.Context, c *carved) (state int, err error) {
-	if is, err := s.ground.explained(c.off); is || err != nil {
-		return headDone, err
-	}
-	if c.proof != nil {
-		return headDone, s.takeProof(ctx, c.proof, "carved")
-	}
-	switch c.piece.Verdict {
-	case carve.NotMail:
-		return headDone, nil
-	case carve.Partial, carve.Broken:
+	if c.object == nil {
+		if c.piece.Verdict == carve.NotMail {
+			return headDone, nil
+		}
 		return headPending, nil
 	}
-	o := s.runObject([]fsys.Extent{{Off: c.off, Len: c.piece.Len}}, c.piece.Len, "carved")
-	defer o.drop()
-	if _, err := s.takeObject(ctx, o); err != nil {
+	if _, err := s.takeObject(ctx, c.object); err != nil {
 		return 0, err
 	}
-	if c.piece.Verdict == carve.Whole {
-		err = s.explain(o.extents)
+	if c.proved || c.piece.Verdict == carve.Whole {
+		err = s.explain(c.object.extents)
 	}
 	return headDone, err
 }

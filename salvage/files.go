@@ -43,7 +43,7 @@ func (s *scan) files(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.afresh = left == all
+	s.afresh = left == all && s.alone
 	s.o.Progress.Total(left, 0)
 	if err := s.crew(ctx, s.nextFiles, func(ctx context.Context, j job) error { return s.readFile(ctx, j, true) }); err != nil {
 		return err

@@ -22,9 +22,13 @@ type held struct {
 	r       io.Reader // the rest of it
 	missing func() []volume.Range
 	b       []byte
+	buffer  *[]byte // the one of buffers that b began in
 }
 
-var buffers = sync.Pool{New: func() any { return make([]byte, 0, firstRead) }}
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, firstRead)
+	return &b
+}}
 
 // head gives the first bytes of an object, as many as tell whether it may be mail.
 func (o *object) head() ([]byte, error) {
@@ -41,7 +45,8 @@ func (o *object) hold(n int64) (err error) {
 		if h.r, h.missing, err = o.from(); err != nil {
 			return err
 		}
-		h.b = buffers.Get().([]byte)[:0]
+		h.buffer = buffers.Get().(*[]byte)
+		h.b = (*h.buffer)[:0]
 	}
 	n = min(n, o.size)
 	have := int64(len(h.b))
@@ -68,11 +73,26 @@ func (o *object) open() (r io.Reader, missing func() []volume.Range, err error) 
 	return bytes.NewReader(o.kept.b), o.kept.missing, nil
 }
 
+// top is the beginning of an object that is all in memory; nil: it is not.
+func (o *object) top() []byte {
+	if o.size > heldBytes {
+		return nil
+	}
+	return o.kept.b[:min(prefixBytes, len(o.kept.b))]
+}
+
 // drop gives up what is in memory of an object, and everything that was opened of
 // it.
 func (o *object) drop() {
-	if o.kept.b != nil {
-		buffers.Put(o.kept.b[:0]) //nolint:staticcheck // the slice's header is small beside it
+	if o.kept.buffer != nil {
+		buffers.Put(o.kept.buffer)
 	}
 	o.kept = held{}
+}
+
+// copyTo copies all of r, by way of a buffer that is used again.
+func copyTo(w io.Writer, r io.Reader) (int64, error) {
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	return io.CopyBuffer(w, r, *b)
 }

@@ -23,36 +23,52 @@ type object struct {
 	// from reads it from its beginning; see open.
 	from func() (r io.Reader, missing func() []volume.Range, err error)
 	kept held // what was read of it
+
+	holder bool     // it holds messages
+	ready  *message // what is known of it when it has been read
 }
 
 // takeObject reads an object that begins as mail does, judges every message in it,
 // and keeps what is wanted. sure: its blocks are surely its own.
 func (e *engine) takeObject(ctx context.Context, o *object) (sure bool, err error) {
-	head, err := o.head()
-	if err != nil {
+	if err := o.read(); err != nil {
 		return false, err
 	}
-	sign, ok := carve.Head(head)
-	if ok && sign.Kind != carve.Header && sign.Kind != carve.Mbox {
+	if o.holder {
 		return e.takeHolder(ctx, o)
 	}
-	if ok && sign.Kind == carve.Mbox && !singular(o.paths) {
-		return e.takeHolder(ctx, o)
-	}
-	m := o.message
-	m.begins = ok
-	r, missing, err := o.open()
-	if err != nil {
-		return false, err
-	}
-	if err := m.read(r, o.size); err != nil {
-		return false, err
-	}
-	m.missing = missing()
-	return e.take(ctx, &m, func() (io.Reader, error) {
+	return e.take(ctx, o.ready, func() (io.Reader, error) {
 		r, _, err := o.open()
 		return r, err
 	})
+}
+
+// read learns everything about an object that is a message; or that it is something
+// that holds messages. Several objects can be read side by side.
+func (o *object) read() error {
+	if o.holder || o.ready != nil {
+		return nil
+	}
+	head, err := o.head()
+	if err != nil {
+		return err
+	}
+	sign, ok := carve.Head(head)
+	if o.holder = ok && sign.Kind != carve.Header && (sign.Kind != carve.Mbox || !singular(o.paths)); o.holder {
+		return nil
+	}
+	r, missing, err := o.open()
+	if err != nil {
+		return err
+	}
+	m := o.message
+	m.begins = ok
+	if err := m.read(r, o.size, o.top()); err != nil {
+		return err
+	}
+	m.missing = missing()
+	o.ready = &m
+	return nil
 }
 
 // singular tells whether a path is that of a single message, of which a first line
@@ -66,11 +82,16 @@ func singular(paths []string) bool {
 	return false
 }
 
-// read learns everything about a message that one pass over its bytes tells.
-func (m *message) read(r io.Reader, size int64) error {
-	var top prefix
+// read learns everything about a message that one pass over its bytes tells. top is
+// its beginning, with the header; nil: that is kept while it is read.
+func (m *message) read(r io.Reader, size int64, top []byte) error {
 	sums := newSums()
-	tee := io.TeeReader(r, io.MultiWriter(sums, &top))
+	begin := &prefix{b: top}
+	var to io.Writer = sums
+	if top == nil {
+		to = io.MultiWriter(sums, begin)
+	}
+	tee := io.TeeReader(r, to)
 	shape, err := carve.Check(tee, size)
 	if err != nil {
 		return err
@@ -82,7 +103,7 @@ func (m *message) read(r io.Reader, size int64) error {
 	m.id, m.sha1, m.wire = sums.wire.Sums()
 	hashers.Put(sums)
 	m.judgeShape(shape)
-	return m.readHeader(&top)
+	return m.readHeader(begin.b)
 }
 
 func (m *message) judgeShape(s carve.Shape) {
@@ -99,13 +120,13 @@ func (m *message) judgeShape(s carve.Shape) {
 	m.blank = s.Zeros
 }
 
-func (m *message) readHeader(top *prefix) error {
-	h, err := carve.Headers(bytes.NewReader(top.b))
+func (m *message) readHeader(top []byte) error {
+	h, err := carve.Headers(bytes.NewReader(top))
 	if err != nil {
 		return err
 	}
 	m.facts = facts{messageID: h.MessageID, from: h.From, subject: h.Subject, sender: h.FromAddr, draft: h.Draft}
-	if m.facts.arrived = received(top.b); m.facts.arrived.IsZero() {
+	if m.facts.arrived = received(top); m.facts.arrived.IsZero() {
 		m.facts.arrived = h.Date
 	}
 	for _, list := range [][]carve.Recipient{h.Delivered, h.To} {
@@ -122,20 +143,28 @@ func (m *message) readHeader(top *prefix) error {
 // received is the date in the first Received field, which the last server on the
 // way has written; zero: none that can be read.
 func received(header []byte) time.Time {
-	text := "\n" + string(header[:min(len(header), 16<<10)])
-	_, field, ok := strings.Cut(text, "\nReceived:")
-	if !ok {
+	header = header[:min(len(header), 16<<10)]
+	if name := []byte("Received:"); bytes.HasPrefix(header, name) {
+		header = header[len(name):]
+	} else if _, field, ok := bytes.Cut(header, []byte("\nReceived:")); ok {
+		header = field
+	} else {
 		return time.Time{}
 	}
 	var lines []string
-	for line := range strings.Lines(field) {
+	for line := range bytes.Lines(header) {
 		if len(lines) > 0 && line[0] != ' ' && line[0] != '\t' {
 			break
 		}
-		lines = append(lines, strings.TrimSpace(line))
+		lines = append(lines, string(bytes.TrimSpace(line)))
 	}
-	field = strings.Join(lines, " ")
-	date, err := mail.ParseDate(strings.TrimSpace(field[strings.LastIndexByte(field, ';')+1:]))
+	field := strings.Join(lines, " ")
+	text := strings.TrimSpace(field[strings.LastIndexByte(field, ';')+1:])
+	// The usual form first: to find out that others do not fit takes longest.
+	date, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", text)
+	if err != nil {
+		date, err = mail.ParseDate(text)
+	}
 	if err != nil {
 		return time.Time{}
 	}
@@ -182,7 +211,7 @@ func (e *engine) takeWreck(ctx context.Context, o *object) error {
 		return err
 	}
 	m := o.message
-	if err := m.read(r, o.size); err != nil {
+	if err := m.read(r, o.size, o.top()); err != nil {
 		return err
 	}
 	m.missing, m.facts = missing(), facts{}
@@ -211,7 +240,7 @@ func (e *engine) takeInner(ctx context.Context, o *object, at *seeker, in *carve
 		}
 		return n, err
 	})
-	if err := m.read(io.TeeReader(body, aside), -1); err != nil {
+	if err := m.read(io.TeeReader(body, aside), -1, nil); err != nil {
 		return false, err
 	}
 	if in.Off >= 0 {

@@ -97,7 +97,15 @@ func (s *scan) piece(ctx context.Context) error {
 	if err := s.puzzle(ctx); err != nil {
 		return err
 	}
-	return s.eachPending(ctx, func(off int64) (int, error) { return headDone, s.takeRest(ctx, off) })
+	for {
+		heads, err := s.nextHeads(headPending, -1, carveBatch)
+		if err != nil || len(heads) == 0 {
+			return errors.Join(err, s.notes.commit())
+		}
+		if err := s.abreast(ctx, heads, s.rest, s.takeRest); err != nil {
+			return err
+		}
+	}
 }
 
 // eachPending walks over the heads that wait.
@@ -191,7 +199,7 @@ func (s *scan) wantsAt(off int64) (out []piece.Want, named bool, err error) {
 		return nil, false, err
 	}
 	var m message
-	if err := m.readHeader(&prefix{b}); err != nil {
+	if err := m.readHeader(b); err != nil {
 		return nil, false, err
 	}
 	if m.facts.messageID == "" {
@@ -211,24 +219,29 @@ func (s *scan) wantsAt(off int64) (out []piece.Want, named bool, err error) {
 // bareID is a Message-ID without its angle brackets: some indexes leave them out.
 func bareID(id string) string { return strings.Trim(strings.TrimSpace(id), "<>") }
 
-// takeRest takes what is left of a message whose other pieces were not found.
-func (s *scan) takeRest(ctx context.Context, off int64) error {
-	if is, err := s.ground.explained(off); is || err != nil {
-		return err
+// rest reads what is left of a message whose other pieces were not found.
+func (s *scan) rest(ctx context.Context, off int64) (c *carved, err error) {
+	c = &carved{off: off}
+	if c.piece, err = carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()}); err != nil {
+		return nil, err
 	}
-	p, err := carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()})
-	if err != nil || p.Verdict == carve.NotMail || p.Len <= 0 {
-		return err
+	if c.piece.Verdict == carve.NotMail || c.piece.Len <= 0 {
+		return c, nil
 	}
 	// It is known not to be whole: where another beginning of mail stands, it is over.
-	end, err := s.notes.number("SELECT coalesce(min(off), ?) FROM head WHERE volume = ? AND off > ?", off+p.Len, s.note.id, off)
+	end, err := s.notes.number("SELECT coalesce(min(off), ?) FROM head WHERE volume = ? AND off > ?", off+c.piece.Len, s.note.id, off)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	length := min(p.Len, end-off)
-	o := s.runObject([]fsys.Extent{{Off: off, Len: length}}, length, "carved")
-	defer o.drop()
-	o.rest = true
-	_, err = s.takeObject(ctx, o)
-	return err
+	length := min(c.piece.Len, end-off)
+	c.object = s.runObject([]fsys.Extent{{Off: off, Len: length}}, length, "carved")
+	c.object.rest = true
+	return c, nil
+}
+
+func (s *scan) takeRest(ctx context.Context, c *carved) (state int, err error) {
+	if c.object != nil {
+		_, err = s.takeObject(ctx, c.object)
+	}
+	return headDone, err
 }

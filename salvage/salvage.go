@@ -147,6 +147,7 @@ type scan struct {
 	// older: another file system was made over this one. What nothing explains is
 	// that one's business.
 	older bool
+	alone bool // there is no older one
 }
 
 // volume salvages one volume: what older file systems on it describe, then all the
@@ -165,7 +166,7 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) error {
 		return err
 	}
 	for i := len(systems) - 1; i >= 0; i-- {
-		s := &scan{engine: e, v: whole, system: systems[i], older: i > 0, source: source}
+		s := &scan{engine: e, v: whole, system: systems[i], older: i > 0, alone: len(systems) == 1, source: source}
 		name := v.Name()
 		if s.older {
 			name = fmt.Sprintf("%s: older %s %d", name, s.system.Name(), i)

@@ -93,7 +93,7 @@ func (e *engine) storedSum(f *found.Finding, open func() (io.Reader, error)) err
 		return err
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(r, f.Size)); err != nil {
+	if _, err := copyTo(h, io.LimitReader(r, f.Size)); err != nil {
 		return err
 	}
 	f.SHA256Stored = hex.EncodeToString(h.Sum(nil))
