@@ -1,9 +1,10 @@
 package ext4
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
-	"sort"
+	"slices"
 
 	"salvor/salvage/fsys"
 )
@@ -173,7 +174,7 @@ func (m *mapper) owns(p, index []byte) bool {
 // claim: which of them is right nobody knows.
 func (m *mapper) sorted() []fsys.Extent {
 	all := m.extents
-	sort.SliceStable(all, func(i, j int) bool { return all[i].Logical < all[j].Logical })
+	slices.SortStableFunc(all, func(a, b fsys.Extent) int { return cmp.Compare(a.Logical, b.Logical) })
 	kept := all[:0]
 	for _, e := range all {
 		if n := len(kept); n > 0 {

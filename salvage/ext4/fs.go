@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"salvor/salvage/fsys"
 	"salvor/salvage/volume"
@@ -26,6 +27,8 @@ type FS struct {
 	learned  learned
 	journals []int64 // where beginnings of journals were seen, at most maxJournals
 	covered  covered // blocks of the journal that Known has read
+
+	numbered atomic.Pointer[numbered] // the last one
 }
 
 var _ fsys.System = (*FS)(nil)

@@ -107,22 +107,23 @@ func (r record) sum() (sum, mask uint32) {
 	return sum, mask
 }
 
-// blank writes the record without its checksum into p, which is as long.
-func (r record) blank(p []byte) {
-	copy(p, r)
-	p[0x7C], p[0x7D] = 0, 0
-	if r.has(0x84) {
-		p[0x82], p[0x83] = 0, 0
+var noSum [2]byte
+
+// crc goes on from state over the record with its checksum as zeros.
+func (r record) crc(state uint32) uint32 {
+	state = crc(crc(state, r[:0x7C]), noSum[:])
+	if !r.has(0x84) {
+		return crc(state, r[0x7E:])
 	}
+	state = crc(crc(state, r[0x7E:0x82]), noSum[:])
+	return crc(state, r[0x84:])
 }
 
 // vouches tells whether a record's checksum is right for a file system's seed and
 // an inode's number.
 func (r record) vouches(seed uint32, number uint64) bool {
-	p := make([]byte, len(r))
-	r.blank(p)
 	want, mask := r.sum()
-	return crc(key(seed, number, r.generation()), p)&mask == want
+	return r.crc(key(seed, number, r.generation()))&mask == want
 }
 
 // key is what seeds the checksums of an inode, of its directory blocks and of its
@@ -137,9 +138,7 @@ func (r record) keyOf() (uint32, bool) {
 	if mask != 0xFFFFFFFF {
 		return 0, false
 	}
-	p := make([]byte, len(r))
-	r.blank(p)
-	return before(sum, p), true
+	return uncrc(sum^r.crc(0), len(r)), true
 }
 
 // numberBy is the number for which a record's checksum is right, given the file

@@ -169,27 +169,43 @@ func (f *FS) proves(r record, number uint64) bool {
 func (f *FS) numberBlock(p []byte, found []likeness, size int) (first uint64, ok bool) {
 	per := uint64(len(p) / size)
 	for _, seed := range f.seeds() {
-		votes := map[uint64]int{}
+		votes := make([]vote, 0, 16) // mostly all records say the same
 		for i, like := range found {
 			n, ok := uint64(0), false
 			if like != unlike {
 				n, ok = record(p[i*size:][:size]).numberBy(seed)
 			}
 			if ok && n > uint64(i) && n <= f.inodes() && (n-uint64(i)-1)%per == 0 {
-				votes[n-uint64(i)]++
+				votes = cast(votes, n-uint64(i))
 			}
 		}
-		best, most := uint64(0), 0
-		for n, v := range votes {
-			if v > most {
-				best, most = n, v
+		var best vote
+		for _, v := range votes {
+			if v.times > best.times {
+				best = v
 			}
 		}
-		if most > 1 || most == 1 && len(votes) == 1 && f.inodes() < 1<<24 {
-			return best, true
+		if best.times > 1 || best.times == 1 && len(votes) == 1 && f.inodes() < 1<<24 {
+			return best.first, true
 		}
 	}
 	return 0, false
+}
+
+// A vote is how many records of a block say that its first one has a number.
+type vote struct {
+	first uint64
+	times int
+}
+
+func cast(votes []vote, first uint64) []vote {
+	for i := range votes {
+		if votes[i].first == first {
+			votes[i].times++
+			return votes
+		}
+	}
+	return append(votes, vote{first, 1})
 }
 
 // numberOf is an inode's number as its trace says, or as can be found out, and
@@ -199,22 +215,46 @@ func (f *FS) numberOf(t fsys.Trace, r record) (uint64, bool, error) {
 		return t.Number, f.proves(r, t.Number), nil
 	}
 	off := t.Off - t.Off%f.bs
-	if len(f.seeds()) > 0 {
-		p, err := f.namesAt(off)
-		if err != nil {
-			return 0, false, err
-		}
-		found := f.inodesIn(p, len(r), make([]likeness, len(p)/len(r)))
-		if first, ok := f.numberBlock(p, found, len(r)); ok {
-			number := first + uint64(t.Off-off)/uint64(len(r))
-			return number, f.proves(r, number), nil
-		}
+	first, err := f.firstNumber(off, len(r))
+	if err != nil {
+		return 0, false, err
+	}
+	if first != 0 {
+		number := first + uint64(t.Off-off)/uint64(len(r))
+		return number, f.proves(r, number), nil
 	}
 	if t.Origin == fsys.Log {
 		return 0, false, nil
 	}
 	number := f.numberAt(t.Off, len(r))
 	return number, number != 0 && f.proves(r, number), nil
+}
+
+// A numbered is a block of records whose first number was looked for: the others of
+// the block are asked for next.
+type numbered struct {
+	off         int64
+	size, seeds int
+	first       uint64
+}
+
+// firstNumber is the number of the first inode in the block at a place, by the
+// block's checksums; 0 where they do not tell.
+func (f *FS) firstNumber(off int64, size int) (uint64, error) {
+	seeds := len(f.seeds())
+	if seeds == 0 {
+		return 0, nil
+	}
+	if n := f.numbered.Load(); n != nil && n.off == off && n.size == size && n.seeds == seeds {
+		return n.first, nil
+	}
+	p, err := f.namesAt(off)
+	if err != nil {
+		return 0, err
+	}
+	first, _ := f.numberBlock(p, f.inodesIn(p, size, make([]likeness, len(p)/size)), size)
+	f.numbered.Store(&numbered{off, size, seeds, first})
+	return first, nil
 }
 
 // numberAt is the number that the inode at a place has by that place; 0 where

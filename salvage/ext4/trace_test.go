@@ -159,8 +159,9 @@ func TestChecksumsBackwards(t *testing.T) {
 	}
 	r[oldInode], r[oldInode+1] = 32, 0
 	const seed, number = 0x12345678, 4711
-	blank := make([]byte, 256)
-	r.blank(blank)
+	blank := slices.Clone(r)
+	copy(blank[0x7C:], []byte{0, 0})
+	copy(blank[0x82:], []byte{0, 0})
 	sum := crc(key(seed, number, r.generation()), blank)
 	r[0x7C], r[0x7D], r[0x82], r[0x83] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
 	if !r.vouches(seed, number) || r.vouches(seed, number+1) {
@@ -171,6 +172,12 @@ func TestChecksumsBackwards(t *testing.T) {
 	}
 	if s, ok := r.seedBy(number); !ok || s != seed {
 		t.Errorf("seed %x, want %x", s, seed)
+	}
+	p := bytes.Repeat([]byte("what a block may hold, "), maxBlock/20)
+	for _, n := range []int{0, 1, 4, 128, 255, 256, 1012, 4084, 32768, maxBlock - 1} {
+		if state := before(crc(seed, p[:n]), p[:n]); state != seed {
+			t.Errorf("%x before %d bytes, want %x", state, n, seed)
+		}
 	}
 }
 
