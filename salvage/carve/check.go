@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"salvor/salvage/volume"
 )
@@ -45,7 +46,9 @@ const checkAlign = sector
 func Check(r io.Reader, size int64) (Shape, error) {
 	d := newReading(checkAlign, 0, false)
 	s := Shape{}
-	buf := make([]byte, 64<<10)
+	kept := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(kept)
+	buf := kept[:]
 	for {
 		n, err := io.ReadFull(r, buf)
 		if size >= 0 && d.off+int64(n) > size {
@@ -67,11 +70,21 @@ func Check(r io.Reader, size int64) (Shape, error) {
 	return s, nil
 }
 
+const bufferSize = 64 << 10
+
+// buffers are used again: most mail is far shorter than they are.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
 var zeros [sector]byte
 
 // check feeds whole sectors, those of zeros as gaps.
 func (r *reading) check(b []byte) {
 	for len(b) > 0 {
+		if n := ordinary(b); n > 0 && r.off > 0 {
+			r.feed(b[:n])
+			b = b[n:]
+			continue
+		}
 		n := min(len(b), sector)
 		if bytes.Equal(b[:n], zeros[:n]) && (n == sector || len(r.gaps.all) > 0 || n >= 16) {
 			r.gap(int64(n))
@@ -83,6 +96,22 @@ func (r *reading) check(b []byte) {
 		}
 		b = b[n:]
 	}
+}
+
+// ordinary is the length of the sectors with which b begins that are neither of
+// zeros nor look like the beginning of a message.
+func ordinary(b []byte) (n int) {
+	for n < len(b) {
+		k := min(len(b)-n, sector)
+		if b[n] == 0 && bytes.Equal(b[n:n+k], zeros[:k]) {
+			break
+		}
+		if s, ok := Head(b[n:]); ok && s.Kind == Header && s.Score >= sure {
+			break
+		}
+		n += k
+	}
+	return n
 }
 
 // judge fills in a shape at the end of the message.

@@ -168,14 +168,3 @@ func TestCheckDamageOfRealMail(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkCheck(b *testing.B) {
-	for name, m := range map[string][]byte{"base64": picture(20000), "text": []byte(letter + strings.Repeat("a line of ordinary text that has some words in it\n", 30000))} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(m)))
-			for range b.N {
-				check(b, m)
-			}
-		})
-	}
-}

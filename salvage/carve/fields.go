@@ -154,6 +154,10 @@ func count(b []byte, bits byte) (n int) {
 // header does; 0 where it does not. White space before the colon is an obsolete
 // form that is still in use (RFC 5322, section 4.5).
 func fieldName(line []byte) int {
+	line = line[:min(len(line), maxName+5)]
+	if bytes.IndexByte(line, ':') < 0 {
+		return 0
+	}
 	n := 0
 	for n < len(line) && n <= maxName && class[line[n]]&isNoName == 0 {
 		n++

@@ -83,7 +83,7 @@ type Want struct {
 const (
 	defaultBlock = 4096
 	defaultLimit = 256 << 20
-	maxBlock     = 64 << 10
+	maxBlock     = bufferSize
 	maxSizes     = 64
 )
 

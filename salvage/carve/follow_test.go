@@ -164,11 +164,3 @@ func (d dead) ReadAt(p []byte, off int64) ([]volume.Range, error) {
 	}
 	return d.disk.ReadAt(p, off)
 }
-
-func BenchmarkFollow(b *testing.B) {
-	d := on(picture(20000))
-	b.SetBytes(d.Size())
-	for range b.N {
-		follow(b, d, 0, Options{})
-	}
-}

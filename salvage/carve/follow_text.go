@@ -40,7 +40,9 @@ const (
 // followText follows a message or an mbox.
 func (p *Piece) followText(s *section, o Options) error {
 	w := &walk{reading: newReading(o.Block, 0, p.Sign.Kind == Mbox), p: p, o: o, kind: p.Sign.Kind}
-	buf := make([]byte, max(o.Block, 64<<10/o.Block*o.Block))
+	kept := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(kept)
+	buf := kept[:bufferSize/o.Block*o.Block]
 	for w.why == "" {
 		if w.off >= s.size {
 			w.stop(s.size, VolumeEnd)
@@ -178,8 +180,11 @@ func notText(b []byte) bool {
 	n, all := 0, 0
 	for len(b) > 0 {
 		k := min(len(b), sector)
-		part := bytes.TrimRight(b[:k], "\x00")
-		n += count(part, isControl)
+		part := b[:k]
+		if part[k-1] == 0 {
+			part = bytes.TrimRight(part, "\x00")
+		}
+		n += controls(part)
 		all += len(part)
 		b = b[k:]
 	}
@@ -311,7 +316,9 @@ func (w *walk) judge(closed int64) {
 // want reads the piece up to its break once more, to say what has to come there.
 func (p *Piece) want(s *section, o Options) error {
 	d := newReading(o.Block, 0, p.Sign.Kind == Mbox)
-	buf := make([]byte, 64<<10)
+	kept := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(kept)
+	buf := kept[:]
 	for d.off < p.Break {
 		n, err := s.ReadAt(buf[:min(int64(len(buf)), p.Break-d.off)], d.off)
 		if n == 0 {

@@ -63,6 +63,12 @@ func newReading(align, base int64, mbox bool) *reading {
 // feed reads on.
 func (r *reading) feed(b []byte) {
 	for len(b) > 0 {
+		if r.length == 0 {
+			if n := r.skim(b); n > 0 {
+				b = b[n:]
+				continue
+			}
+		}
 		i := bytes.IndexByte(b, '\n')
 		part := b
 		if i >= 0 {
@@ -70,9 +76,9 @@ func (r *reading) feed(b []byte) {
 		}
 		b = b[len(part):]
 		r.off += int64(len(part))
-		if i >= 0 && r.length == 0 {
+		if i >= 0 && r.length == 0 && len(part) <= maxKept {
 			r.length = int64(len(part))
-			r.line(part[:min(len(part), maxKept)])
+			r.line(part)
 			continue
 		}
 		r.length += int64(len(part))
@@ -158,8 +164,7 @@ func (r *reading) joint(l *line) {
 	if l.at == r.base {
 		return
 	}
-	at := (l.at + r.align - 1) / r.align * r.align
-	if at < r.off {
+	if at := r.nextJoint(l.at); at < r.off {
 		l.joint, l.inside = at, at > l.at
 	}
 }

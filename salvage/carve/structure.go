@@ -117,10 +117,7 @@ func (s *structure) textLine(r *reading, l *line) {
 	s.strange(r, l)
 	s.blob(r, l)
 	if p.encoding == "quoted-printable" && p.at > 0 {
-		if n := len(l.text); n > 40 && n < maxKept && l.text[n-1] == '=' {
-			strong = l.inside && l.len == p.soft
-			p.soft = max(p.soft, l.len)
-		}
+		strong = p.softly(l, l.text)
 	}
 	if l.bits&isEight != 0 && !p.eight {
 		if l.joint >= 0 && p.encoding == "quoted-printable" && count(l.text, isEight) > 3 && l.at > p.at+r.align {
@@ -129,6 +126,18 @@ func (s *structure) textLine(r *reading, l *line) {
 		p.eight = true
 	}
 	r.vouch(l, strong)
+}
+
+// softly takes a line of quoted-printable. strong: it goes on in the next line, and
+// is as long as such lines are.
+func (p *part) softly(l *line, text []byte) (strong bool) {
+	n := int64(len(text))
+	if n <= 40 || n >= maxKept || text[n-1] != '=' {
+		return false
+	}
+	strong = l.inside && n == p.soft
+	p.soft = max(p.soft, n)
+	return strong
 }
 
 // strange notices a boundary that is none of the message's: a line of dashes and
@@ -151,12 +160,16 @@ func (s *structure) strange(r *reading, l *line) {
 	}
 }
 
-// blobLines is how many lines of base64 in a row are no text.
-const blobLines = 8
+const (
+	// blobLines is how many lines of base64 in a row are no text.
+	blobLines = 8
+	// minBlob is how long they are at least.
+	minBlob = 60
+)
 
 // blob notices base64 that begins in a text where a block does.
 func (s *structure) blob(r *reading, l *line) {
-	if l.len < 60 || l.bits&(isNoBase64|isNUL) != 0 || bytes.IndexByte(l.text, ' ') >= 0 {
+	if l.len < minBlob || l.bits&(isNoBase64|isNUL) != 0 || bytes.IndexByte(l.text, ' ') >= 0 {
 		s.blobs, s.armour = 0, bytes.HasPrefix(l.text, []byte("-----"))
 		return
 	}
