@@ -60,6 +60,7 @@ Exit code 3: parts of the sources could not be read, or damaged mail was found.`
 			&cli.StringFlag{Name: "order", Usage: "the array's members in order, `SOURCE,SOURCE,missing,...`"},
 			&cli.StringFlag{Name: "data-offset", Usage: "where data begins on each member, as in `1M`"},
 			&cli.StringFlag{Name: "max-bytes", Usage: "keep at most `SIZE` of mail; else twice the size of the sources"},
+			&cli.StringFlag{Name: "min-free", Usage: "leave `SIZE` free on the disk of --out, or none; else 1GiB"},
 			&cli.BoolFlag{Name: "anew", Usage: "forget how far an earlier run came"},
 		},
 		Action:      a.action(1, math.MaxInt, a.salvage),
@@ -72,6 +73,10 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 		return withHint(usagef("where to? Neither --incident nor --out is given"), "as in: salvor salvage disk.img --out /rescue/found")
 	}
 	spec, err := salvageSources(c)
+	if err != nil {
+		return err
+	}
+	least, err := minFree(c)
 	if err != nil {
 		return err
 	}
@@ -101,7 +106,7 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 		if in, err := sources.Holds(out); err != nil || in != "" {
 			return cmp.Or(err, withHint(usagef("--out %s lies in %s, which is only read", out, in), "name a directory on another disk"))
 		}
-		return a.salvageToDir(ctx, out, found.Head{Version: 1, Started: a.now(), Sources: sources.Names, Incident: o.Incident}, found.Options{MaxBytes: most}, o, c)
+		return a.salvageToDir(ctx, out, found.Head{Version: 1, Started: a.now(), Sources: sources.Names, Incident: o.Incident}, found.Options{MaxBytes: most, MinFree: least}, o, c)
 	}
 	return a.salvageToVault(ctx, s, sources, most, o, c)
 }
@@ -205,6 +210,28 @@ func salvageSources(c *cli.Context) (spec salvage.Spec, err error) {
 		spec.Maps[source] = file
 	}
 	return spec, nil
+}
+
+// minFree reads how many bytes stay free on the disk of a result directory, as
+// found.Options has it.
+func minFree(c *cli.Context) (int64, error) {
+	text := c.String("min-free")
+	switch {
+	case text == "":
+		return 0, nil
+	case c.String("out") == "":
+		return 0, withHint(usagef("--min-free is for --out"), "a vault's disk has min-free-space in the configuration")
+	case text == "none":
+		return -1, nil
+	}
+	n, err := pace.ParseBytes(text)
+	if err != nil {
+		return 0, usagef("--min-free: %w", err)
+	}
+	if n == 0 {
+		return -1, nil
+	}
+	return n, nil
 }
 
 // diskSize reads a size as mdadm has it: 64K are 65536 bytes.
