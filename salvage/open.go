@@ -1,18 +1,15 @@
 package salvage
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"salvor/salvage/raid"
@@ -141,6 +138,10 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 			s.Trees = append(s.Trees, path)
 			continue
 		}
+		if is, _ := isMap(path); is && len(spec.Sources) > 1 {
+			s.note("%s is a map of ddrescue's, and no source: it is left out", path)
+			continue
+		}
 		v, err := s.disk(spec, path)
 		if err != nil {
 			return s, err
@@ -148,10 +149,8 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 		disks = append(disks, v)
 		s.Size += v.Size()
 	}
-	for name := range spec.Maps {
-		if !contains(spec.Sources, name) {
-			return s, fmt.Errorf("the map of %s: there is no such source", name)
-		}
+	if err := s.checkMaps(spec); err != nil {
+		return s, err
 	}
 	if disks, err = s.arrays(ctx, spec, disks); err != nil {
 		return s, err
@@ -204,12 +203,7 @@ func contains(list []string, s string) bool {
 }
 
 func (s *Sources) disk(spec Spec, path string) (volume.Volume, error) {
-	file, given := spec.Maps[path]
-	if !given && !spec.NoMaps {
-		if file = mapBeside(path); file != "" {
-			s.note("%s: %s is used as the map of what could be read (--map none reads without)", path, file)
-		}
-	}
+	file := s.mapOf(spec, path)
 	v, err := volume.Open(path, volume.Options{Map: file})
 	if err != nil {
 		return nil, err
@@ -217,52 +211,6 @@ func (s *Sources) disk(spec Spec, path string) (volume.Volume, error) {
 	s.opened = append(s.opened, v)
 	s.Notes = append(s.Notes, volume.Notes(v)...)
 	return v, s.markMap(path, file)
-}
-
-// markMap takes a map into the mark.
-func (s *Sources) markMap(path, file string) error {
-	fmt.Fprintf(s.mark, "%q %q", path, file)
-	if file == "" {
-		return nil
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = io.Copy(s.mark, f)
-	return err
-}
-
-// mapBeside finds the map file that ddrescue's users keep beside an image.
-func mapBeside(path string) string {
-	for _, end := range []string{".map", ".mapfile"} {
-		if isMap(path + end) {
-			return path + end
-		}
-	}
-	if base, _, ok := cutLast(path, '.'); ok && isMap(base+".map") {
-		return base + ".map"
-	}
-	return ""
-}
-
-func cutLast(s string, sep byte) (before, after string, ok bool) {
-	if i := strings.LastIndexByte(s, sep); i > strings.LastIndexByte(s, '/') {
-		return s[:i], s[i+1:], true
-	}
-	return s, "", false
-}
-
-// isMap tells whether a file says of itself that it is ddrescue's.
-func isMap(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	line, _ := bufio.NewReaderSize(f, 256).ReadString('\n')
-	return strings.HasPrefix(line, "# Mapfile. Created by GNU ddrescue") || strings.HasPrefix(line, "# Rescue Logfile. Created by GNU ddrescue")
 }
 
 // arrays puts together what the operator says is an array, and what says so itself.
@@ -390,7 +338,7 @@ func raidOptions(spec Spec, disks []volume.Volume) (o raid.Options, err error) {
 			}
 		}
 		if at == raid.Missing && name != "missing" {
-			return o, fmt.Errorf("the order of the array: there is no source %q; name sources, or missing", name)
+			return o, wrong("the order of the array: there is no source %q; name sources, or missing", name)
 		}
 		o.Order = append(o.Order, at)
 	}

@@ -2,6 +2,7 @@ package salvage_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -251,6 +252,7 @@ func TestMaps(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		beside  string // what the map is called: the image's name, and this; "": it is not beside
+		text    func(string) string
 		spec    func(image, file string) salvage.Spec
 		unknown int64
 		note    string
@@ -269,6 +271,10 @@ func TestMaps(t *testing.T) {
 			return salvage.Spec{Sources: []string{image}, Maps: map[string]string{image: file + "2"}}
 		}, fails: "no such file"},
 		{name: "none"},
+		{name: "beside, with no word of ddrescue's", beside: ".map", text: unsaid, unknown: 512, note: "is used as the map"},
+		{name: "beside, and something else", beside: ".map", text: func(string) string { return "alice: /var/spool/alice\n" }, note: "is left alone, for it is no map of ddrescue's: line 1"},
+		{name: "beside, and empty", beside: ".mapfile", text: func(string) string { return "" }, note: "left alone, for it is no map of ddrescue's: it holds no block"},
+		{name: "beside, and cut off", beside: ".map", text: func(s string) string { return s[:strings.LastIndex(s, " ")] }, fails: "2 fields, and not position"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := makeDisk(t, smallDisk, map[string]string{path: string(two)})
@@ -284,7 +290,10 @@ func TestMaps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			write(t, file, string(text))
+			if test.text == nil {
+				test.text = strings.Clone
+			}
+			write(t, file, test.text(string(text)))
 			g := newDig(t, d.path)
 			if test.spec != nil {
 				g.spec = test.spec(d.path, file)
@@ -311,6 +320,26 @@ func TestMaps(t *testing.T) {
 	}
 }
 
+// unsaid is a map without its comments, as other tools and hands write it.
+func unsaid(text string) string {
+	_, rest, _ := strings.Cut(text, "\n")
+	return rest
+}
+
+// TestMapsAmongSources leaves out what a shell's pattern gave too much.
+func TestMapsAmongSources(t *testing.T) {
+	d := makeDisk(t, smallDisk, map[string]string{"vmail/user/alice/5.": string(letter("two", 9000))})
+	d.unread(t, 1<<20, 512)
+	sources, err := salvage.Open(t.Context(), salvage.Spec{Sources: []string{d.path, d.path + ".map"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sources.Close()
+	if notes := strings.Join(sources.Notes, "\n"); len(sources.Volumes) != 1 || !strings.Contains(notes, ".map is a map of ddrescue's") || !strings.Contains(notes, "is used as the map") {
+		t.Errorf("%d volumes, notes %q", len(sources.Volumes), sources.Notes)
+	}
+}
+
 // TestNoSources says what is wrong with sources that are none.
 func TestNoSources(t *testing.T) {
 	dir := room(t)
@@ -324,10 +353,14 @@ func TestNoSources(t *testing.T) {
 		{Sources: []string{dir}, RAID: "seven"}:                             "seven",
 		{Sources: []string{dir}, RAID: "5", Order: []string{"x.img"}}:       "x.img",
 		{Sources: []string{dir}, Maps: map[string]string{"y.img": "y.map"}}: "y.img",
+		{Sources: []string{dir}, Maps: map[string]string{dir: "y.map"}}:     "this is a directory",
 	} {
 		_, err := salvage.Open(t.Context(), *spec)
 		if err == nil || !strings.Contains(err.Error(), want) || bytes.Contains([]byte(err.Error()), []byte("\n")) {
 			t.Errorf("%+v: error %v, want %q", *spec, err, want)
+		}
+		if said := spec.Order != nil || spec.Maps != nil; errors.Is(err, salvage.ErrSpec) != said {
+			t.Errorf("%+v: whether the spec is wrong: %v", *spec, err)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"salvor/salvage"
 	"salvor/salvage/found"
 	"salvor/salvage/raid"
+	"salvor/salvage/volume"
 )
 
 func (a *app) salvageCommand() *cli.Command {
@@ -38,8 +39,8 @@ size and SHA-1, what the vault has already is counted, what its user deleted is
 never offered. Without it everything that looks like mail is kept.
 
 --map names the map file of ddrescue for an image: what it does not call finished is
-unknown, not zero. A map beside the image (IMAGE.map, IMAGE.mapfile) is used unasked;
---map none reads without.
+unknown, not zero. A map beside the image (IMAGE.map, IMAGE.mapfile, or .map in place
+of the image's ending) is used unasked; --map none reads without.
 
 The results go into the directory --out, readable by its owner only, or into the
 vault. A salvage that was stopped goes on where it was when it is run again.
@@ -82,7 +83,7 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 	}
 	sources, err := salvage.Open(ctx, spec)
 	if err != nil {
-		return withHint(err, "sources are images, block devices, members of an array, and directories; --raid, --chunk, --layout and --order tell what an array does not")
+		return sourcesHint(err)
 	}
 	defer func() { err = errors.Join(err, sources.Close()) }()
 	o := salvage.Options{Volumes: sources.Volumes, Trees: sources.Trees, Mark: sources.Mark, Incident: c.String("incident"), Anew: c.Bool("anew")}
@@ -109,6 +110,17 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 		return a.salvageToDir(ctx, out, found.Head{Version: 1, Started: a.now(), Sources: sources.Names, Incident: o.Incident}, found.Options{MaxBytes: most, MinFree: least}, o, c)
 	}
 	return a.salvageToVault(ctx, s, sources, most, o, c)
+}
+
+// sourcesHint says what to do about sources that cannot be opened.
+func sourcesHint(err error) error {
+	switch {
+	case errors.Is(err, salvage.ErrSpec):
+		return usagef("%w", err)
+	case errors.Is(err, volume.ErrMap):
+		return withHint(err, "--map names the file that ddrescue was given as its third argument; --map none reads without a map, and takes what could not be read for zeros")
+	}
+	return withHint(err, "sources are images, block devices, members of an array, and directories; --raid, --chunk, --layout and --order tell what an array does not")
 }
 
 // salvageToDir keeps what is found in a directory.

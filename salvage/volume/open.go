@@ -25,6 +25,9 @@ type Options struct {
 	Sector int
 }
 
+// ErrMap begins errors about a disk's map: the disk itself may be all right.
+var ErrMap = errors.New("map")
+
 // Open opens an image file or a block device for reading. Its name is its path.
 func Open(path string, o Options) (Volume, error) {
 	info, err := os.Stat(path)
@@ -130,12 +133,12 @@ func newDisk(name string, r io.ReaderAt, size int64, o Options) (*disk, error) {
 func (d *disk) useMap(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("open the map of %s: %w", d.name, err)
+		return fmt.Errorf("%w of %s: %w", ErrMap, d.name, err)
 	}
 	defer f.Close()
 	m, err := ParseMap(f)
 	if err != nil {
-		return fmt.Errorf("map %s: %w", path, err)
+		return fmt.Errorf("%w %s: %w", ErrMap, path, err)
 	}
 	d.size = max(d.size, m.Size)
 	if n := m.Finished.Within(Range{d.real, math.MaxInt64 - d.real}).Total(); n > 0 {
