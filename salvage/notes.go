@@ -22,7 +22,7 @@ const notesVersion = 3
 // volumes share one file. done marks what a later run need not look at again.
 const notesSchema = `
 CREATE TABLE volume (
-	id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mark BLOB NOT NULL,
+	id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mark BLOB NOT NULL, stamps BLOB NOT NULL,
 	system TEXT NOT NULL DEFAULT '', swept INTEGER NOT NULL DEFAULT 0, stage INTEGER NOT NULL DEFAULT 0,
 	unknown INTEGER NOT NULL DEFAULT 0, nonsense INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE trace (
@@ -223,17 +223,16 @@ type volumeNote struct {
 	unknown int64 // bytes that the sweep found to be unknown
 	// nonsense counts what had the shape of something and made no sense.
 	nonsense int64
+	stamps   []byte // of the image files, when it was begun
 }
 
 // volume finds a volume's note. One of the same name that is another (by its size
-// or the mark, a hash of what it begins with) is forgotten with all its traces.
-func (n *notes) volume(name string, size int64, mark []byte) (v volumeNote, err error) {
+// or the mark, see fingerprint) is forgotten with all its traces.
+func (n *notes) volume(name string, size int64, mark, stamps []byte) (v volumeNote, err error) {
 	known := false
-	err = n.ask("SELECT id, size, mark, swept, stage, unknown, nonsense FROM volume WHERE name = ?", []any{name}, func(s *sqlite.Stmt) error {
-		was := make([]byte, s.ColumnLen(2))
-		s.ColumnBytes(2, was)
-		known = s.ColumnInt64(1) == size && string(was) == string(mark)
-		v = volumeNote{id: s.ColumnInt64(0), swept: s.ColumnInt64(3), stage: stage(s.ColumnInt64(4)), unknown: s.ColumnInt64(5), nonsense: s.ColumnInt64(6)}
+	err = n.ask("SELECT id, size, mark, swept, stage, unknown, nonsense, stamps FROM volume WHERE name = ?", []any{name}, func(s *sqlite.Stmt) error {
+		known = s.ColumnInt64(1) == size && sameMark(column(s, 2), mark)
+		v = volumeNote{id: s.ColumnInt64(0), swept: s.ColumnInt64(3), stage: stage(s.ColumnInt64(4)), unknown: s.ColumnInt64(5), nonsense: s.ColumnInt64(6), stamps: column(s, 7)}
 		return nil
 	})
 	if err != nil || known {
@@ -253,11 +252,11 @@ func (n *notes) volume(name string, size int64, mark []byte) (v volumeNote, err 
 			return v, err
 		}
 	}
-	if err := n.put("INSERT INTO volume (name, size, mark) VALUES (?, ?, ?)", name, size, mark); err != nil {
+	if err := n.put("INSERT INTO volume (name, size, mark, stamps) VALUES (?, ?, ?, ?)", name, size, mark, stamps); err != nil {
 		return v, err
 	}
 	id, err := n.number("SELECT id FROM volume WHERE name = ?", name)
-	return volumeNote{id: id}, errors.Join(err, n.commit())
+	return volumeNote{id: id, stamps: stamps}, errors.Join(err, n.commit())
 }
 
 func (n *notes) trace(volume int64, t fsys.Trace) error {

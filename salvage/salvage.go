@@ -2,7 +2,6 @@ package salvage
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -165,15 +164,17 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) error {
 	if err != nil {
 		return err
 	}
+	stamps := volume.Stamps(v)
 	for i := len(systems) - 1; i >= 0; i-- {
 		s := &scan{engine: e, v: whole, system: systems[i], older: i > 0, alone: len(systems) == 1, source: source}
 		name := v.Name()
 		if s.older {
 			name = fmt.Sprintf("%s: older %s %d", name, s.system.Name(), i)
 		}
-		if s.note, err = e.notes.volume(name, whole.Size(), mark); err != nil {
+		if s.note, err = e.notes.volume(name, whole.Size(), mark, encode(stamps)); err != nil {
 			return err
 		}
+		e.changedSince(s.note.stamps, stamps)
 		if err := s.all(ctx); err != nil {
 			return err
 		}
@@ -243,23 +244,6 @@ func (s *scan) learnSystem(ctx context.Context) error {
 
 // block is the size of the blocks at whose beginnings files begin, in bytes.
 func (s *scan) block() int64 { return s.system.BlockSize() }
-
-// fingerprint tells one volume from another of the same name and size: the
-// SHA-256 of some of its blocks, and of the mark of all sources.
-func fingerprint(v volume.Volume, mark []byte) ([]byte, error) {
-	h := sha256.New()
-	h.Write(mark)
-	buf := make([]byte, 64<<10)
-	for i := range int64(16) {
-		at := v.Size() / 16 * i &^ (volume.WindowAlign - 1)
-		b := buf[:min(int64(len(buf)), v.Size()-at)]
-		if _, err := v.ReadAt(b, at); err != nil {
-			return nil, err
-		}
-		h.Write(b)
-	}
-	return h.Sum(nil), nil
-}
 
 // syncKept makes durable what was kept, before the notes say that it is there.
 func (e *engine) syncKept(ctx context.Context) error {

@@ -35,6 +35,9 @@ func (a *Array) Name() string { return a.name }
 // Size is the size of the whole array in bytes, whatever of it is readable.
 func (a *Array) Size() int64 { return a.place.size() }
 
+// Below implements volume.Layered.
+func (a *Array) Below() []volume.Volume { return a.members }
+
 // Close closes all members, also those that were left out.
 func (a *Array) Close() error {
 	var errs []error

@@ -106,7 +106,7 @@ func TestReadOnlyMount(t *testing.T) {
 // What the package may use of the packages with which files can be changed.
 var harmless = map[string][]string{
 	"os":   {"ErrClosed", "File", "Open", "OpenFile", "O_RDONLY", "SameFile", "Stat"},
-	"unix": {"BLKSSZGET", "ENODEV", "ENOMEDIUM", "ENXIO", "FADV_DONTNEED", "Fadvise", "IoctlGetInt", "O_DIRECT", "SEEK_DATA"},
+	"unix": {"BLKSSZGET", "ENODEV", "ENOMEDIUM", "ENXIO", "FADV_DONTNEED", "Fadvise", "Fstat", "IoctlGetInt", "O_DIRECT", "SEEK_DATA", "Stat_t"},
 }
 
 // writers are the methods with which an open file can be changed.
