@@ -57,6 +57,7 @@ CREATE TABLE place (
 	source TEXT NOT NULL, dir TEXT NOT NULL, user TEXT NOT NULL, folder TEXT NOT NULL, times INTEGER NOT NULL,
 	PRIMARY KEY (source, dir, user, folder)) WITHOUT ROWID;
 CREATE TABLE ledger (digest BLOB NOT NULL);
+CREATE TABLE vault (head TEXT NOT NULL);
 CREATE TABLE remains (claim INTEGER PRIMARY KEY, missing INTEGER NOT NULL);
 CREATE TABLE tomb (content BLOB NOT NULL, user TEXT NOT NULL, PRIMARY KEY (content, user)) WITHOUT ROWID;
 CREATE TABLE finding (

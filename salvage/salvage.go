@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) (r *Report, err error) {
 	}()
 	e := &engine{o: o, notes: n, report: &Report{}}
 	n.before = func() error { return e.syncKept(ctx) }
-	for _, learn := range []func(context.Context) error{e.wants, e.tombstones, e.knownUsers} {
+	for _, learn := range []func(context.Context) error{e.wants, e.tombstones, e.news, e.knownUsers} {
 		if err := learn(ctx); err != nil {
 			return nil, err
 		}

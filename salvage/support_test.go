@@ -225,6 +225,7 @@ type dig struct {
 	spec     salvage.Spec
 	catalog  *catalog.Catalog // nil: none; with the incident "fire"
 	bounds   found.Options
+	free     bool // of an incident
 	anew     bool
 	volume   func(volume.Volume) volume.Volume // what is put between
 	keeper   func(found.Keeper) found.Keeper
@@ -264,6 +265,9 @@ func (d *dig) try(ctx context.Context) (r *salvage.Report, notes []string, err e
 	}
 	if d.catalog != nil {
 		o.Catalog, o.Incident = d.catalog, "fire"
+	}
+	if d.free {
+		o.Incident = ""
 	}
 	r, err = salvage.Run(ctx, o)
 	if closed := w.Close(); err == nil {

@@ -87,8 +87,8 @@ func (n *notes) ledger() (digest []byte, err error) {
 }
 
 // judgeAnew forgets what everything was said to be. It is called where the ledger
-// says something else than it did: what was owed then may be delivered, and what
-// nobody missed be owed. What stands on the volumes stays noted.
+// says something else than it did, or the vault (see news): what was owed then may be
+// delivered, and what nobody missed be owed. What stands on the volumes stays noted.
 func (n *notes) judgeAnew() error {
 	for _, query := range []string{"DELETE FROM finding", "DELETE FROM place", "DELETE FROM remains", "UPDATE want SET finding = ''",
 		"UPDATE file SET done = 0", "UPDATE head SET done = 0", fmt.Sprintf("UPDATE volume SET stage = min(stage, %d), nonsense = 0", naming)} {
@@ -144,11 +144,8 @@ func (n *notes) byMessageID(id string) ([]want, error) {
 // tombstones copies what users have deleted into the notes: there it is found by
 // content alone, as nobody knows yet whose a message is.
 func (e *engine) tombstones(ctx context.Context) error {
-	if e.o.Catalog == nil {
-		return nil
-	}
-	if err := e.notes.put("DELETE FROM tomb"); err != nil {
-		return err
+	if err := e.notes.put("DELETE FROM tomb"); err != nil || e.o.Catalog == nil {
+		return errors.Join(err, e.notes.commit())
 	}
 	err := e.o.Catalog.Tombstones(ctx, "", func(t *catalog.Tombstone) error {
 		return e.notes.put("INSERT OR IGNORE INTO tomb (content, user) VALUES (?, ?)", t.Content[:], t.User)
