@@ -265,7 +265,7 @@ func TestInodesInMail(t *testing.T) {
 func TestSizesThatLie(t *testing.T) {
 	const path = "vmail/user/alice/5."
 	one := parts("one", 5000)
-	for _, size := range []string{"0", "0x1000000000000000", "0x7fffffffffffffff", "0xffffffffffffffff", "1073741824", "67108863"} {
+	for _, size := range []string{"0", "0x1000000000000000", "0x7fffffffffffffff", "0xffffffffffffffff", "1073741824", "67108863", "4000000", "20000000", "6000", "2000"} {
 		t.Run(size, func(t *testing.T) {
 			d := makeDisk(t, smallDisk, map[string]string{path: string(one)})
 			if out, err := exec.Command("debugfs", "-w", "-R", "sif /"+path+" size "+size, d.path).CombinedOutput(); err != nil {

@@ -26,9 +26,10 @@ const (
 
 // files reads every file that any record describes, and judges those that are mail.
 func (s *scan) files(ctx context.Context) (err error) {
-	if err := s.contest(ctx); err != nil {
+	if err := errors.Join(s.contest(ctx), s.openOwed(ctx)); err != nil {
 		return err
 	}
+	defer func() { s.owed = nil }() // less is owed by then
 	defer func() { err = errors.Join(err, s.contested.close(), s.claimed.close()) }()
 	halves, err := s.notes.number("SELECT EXISTS (SELECT 1 FROM name WHERE volume = ? AND low = 1)", s.note.id)
 	if err != nil {
@@ -131,11 +132,16 @@ func (s *scan) eachFile(ctx context.Context, where string, do func(*fsys.File) e
 // noteFile notes the file that a trace describes. The same places and size said by
 // several records are one file.
 func (s *scan) noteFile(t fsys.Trace, f *fsys.File) error {
-	if len(f.Extents) == 0 && len(f.Inline) == 0 || f.Size > LongestMessage {
+	if len(f.Extents) == 0 && len(f.Inline) == 0 {
 		return nil
 	}
-	if f.Trace.Origin == fsys.Loose && mostlyHole(f) {
+	if mostlyHole(f) && (f.Trace.Origin == fsys.Loose || f.Size > largeHole) {
 		s.note.nonsense++
+		if f.Trace.Origin == fsys.Loose || !untilHole(f) {
+			return nil
+		}
+	}
+	if f.Size > LongestMessage {
 		return nil
 	}
 	f.Trace.Raw = nil
@@ -160,6 +166,26 @@ func mostlyHole(f *fsys.File) bool {
 		}
 	}
 	return there < f.Size/2
+}
+
+// largeHole is the size, in bytes, from which on a file in the tables is not believed
+// either that is mostly a hole.
+const largeHole = 16 << 20
+
+// untilHole cuts a file off where its first hole begins; false: there is nothing
+// before that.
+func untilHole(f *fsys.File) bool {
+	end := int64(0)
+	for i, e := range f.Extents {
+		if e.Logical != end || e.Unwritten {
+			f.Extents = f.Extents[:i]
+			break
+		}
+		end += e.Len
+	}
+	f.Size = end
+	f.Lost++ // its size is a guess
+	return end > 0
 }
 
 // rank orders records by how much they are to be believed: 0 is best. Copies in a
@@ -274,6 +300,9 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 	sure := table && !twice && (f.Sure || o.named)
 	if is {
 		proved, err := s.takeObject(ctx, o)
+		if err == nil && !proved && o.ready != nil {
+			err = s.otherLength(ctx, f)
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -341,19 +370,32 @@ func (s *scan) measure(ctx context.Context, j *job) (skip bool, err error) {
 	if known != 0 || err != nil {
 		return true, err
 	}
-	if err := s.openOwed(ctx); err != nil {
-		return false, err
-	}
-	if s.owed != nil {
-		run, err := s.owed.Extents(ctx, s.v, s.block(), f.Extents)
-		if err != nil {
-			return false, err
-		}
-		if len(run.Matches) > 0 {
-			return true, s.takeProof(ctx, &run.Matches[0], howOf(f))
-		}
+	if proved, err := s.proveAny(ctx, f); proved || err != nil {
+		return true, err
 	}
 	return s.trim(f)
+}
+
+// proveAny looks for an owed message of any length where a file begins.
+func (s *scan) proveAny(ctx context.Context, f *fsys.File) (proved bool, err error) {
+	if s.owed == nil {
+		return false, nil
+	}
+	run, err := s.owed.Extents(ctx, s.v, s.block(), f.Extents)
+	if err != nil || len(run.Matches) == 0 {
+		return false, err
+	}
+	return true, s.takeProof(ctx, &run.Matches[0], howOf(f))
+}
+
+// otherLength finds the message in a file whose record tells a wrong length: nothing
+// else would find it, as the file explains its blocks.
+func (s *scan) otherLength(ctx context.Context, f *fsys.File) error {
+	if len(f.Extents) == 0 || f.Extents[0].Logical != 0 {
+		return nil
+	}
+	_, err := s.proveAny(ctx, f)
+	return err
 }
 
 // trim cuts a file down to where its last zeros begin.

@@ -188,7 +188,7 @@ func (p *prefix) Write(b []byte) (int, error) {
 func (e *engine) takeHolder(ctx context.Context, o *object) (sure bool, err error) {
 	at := &seeker{o: o}
 	none := true
-	err = carve.Expand(ctx, at, o.size, carve.ExpandOptions{Limit: LongestMessage}, func(in *carve.Mail) error {
+	err = carve.Expand(ctx, at, o.size, carve.ExpandOptions{Limit: LongestMessage, Ratio: densest}, func(in *carve.Mail) error {
 		none = false
 		one, err := e.takeInner(ctx, o, at, in)
 		sure = sure || one
@@ -202,6 +202,10 @@ func (e *engine) takeHolder(ctx context.Context, o *object) (sure bool, err erro
 	}
 	return sure, err
 }
+
+// densest is how many bytes are unpacked for each one, at most: mail is not compressed
+// to less than a hundredth, and who sends a bomb is not to fill the disk.
+const densest = 200
 
 // takeWreck takes a message's file of which nothing can be unpacked as it is: that it
 // is there says what became of the message.
