@@ -139,7 +139,7 @@ func (k *known) worse(f *found.Finding) bool {
 // keep keeps the bytes, unless an earlier place gave them.
 func (e *engine) keep(ctx context.Context, f *found.Finding, was *known, open func() (io.Reader, error)) error {
 	if was != nil && was.Class.Kept() { // maybe with other line ends: these are the bytes that are kept
-		f.File, f.ID, f.SHA256Stored, f.Size = was.File, was.ID, was.SHA256Stored, was.Size
+		f.File, f.At, f.ID, f.SHA256Stored, f.Size = was.File, was.At, was.ID, was.SHA256Stored, was.Size
 		return nil
 	}
 	r, err := open()

@@ -12,22 +12,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
-	"path"
 	"strings"
 	"syscall"
-
-	"salvor/internal/mailstore/deliver"
-)
-
-// A waiting file has all its bytes, and not yet its name.
-type waiting struct{ tmp, name string }
-
-// What is made durable together: a sync for each of hundreds of thousands of small
-// files would take longer than finding them.
-const (
-	batchFiles = 512
-	batchBytes = 64 << 20
 )
 
 // askDisk is how much is written until the disk is asked again for its free space.
@@ -47,9 +33,8 @@ func (w *Writer) Keep(ctx context.Context, f *Finding, content io.Reader) error 
 	if !f.Class.Kept() {
 		return fmt.Errorf("keep %s: what is %s is not kept", f.Path, f.Class)
 	}
-	if isHex(f.SHA256Stored, 64) {
-		if has, err := w.has(fileOf(f.SHA256Stored), f.Size); err != nil || has {
-			f.File = fileOf(f.SHA256Stored)
+	if isHex(f.SHA256Stored, 2*sha256.Size) {
+		if has, err := w.has(f); err != nil || has {
 			return w.explain(err)
 		}
 	}
@@ -63,62 +48,83 @@ func (w *Writer) explain(err error) error {
 	return fmt.Errorf("keep what was found in %s: %w", w.dir, err)
 }
 
-// has tells whether a file is there, or waits.
-func (w *Writer) has(name string, size int64) (bool, error) {
-	if w.names[name] {
-		return true, nil
+// has tells whether a finding's bytes are there, and says where. They are read and
+// compared: a power cut may have left their header without them.
+func (w *Writer) has(f *Finding) (bool, error) {
+	number, at, ok, err := w.index.get(f.SHA256Stored)
+	if err != nil || !ok {
+		return false, err
 	}
-	info, err := w.root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if number == w.pack.number {
+		if err := w.pack.flush(); err != nil {
+			return false, err
+		}
+	}
+	name := packName(number)
+	r, err := openContent(w.root, name, frame{sum: f.SHA256Stored, at: at, size: f.Size})
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+		err = errors.Join(err, r.Close())
+	}
+	if errors.Is(err, ErrCorrupt) {
 		return false, nil
 	}
-	return err == nil && info.Mode().IsRegular() && info.Size() == size, err
+	if err == nil {
+		f.File, f.At = name, at
+	}
+	return err == nil, err
 }
 
+// keep appends a frame, or leaves nothing of it.
 func (w *Writer) keep(ctx context.Context, f *Finding, content io.Reader) error {
-	tmp := path.Join(mailDir, tmpName())
-	file, err := w.disk.Create(tmp, 0o600)
+	p, err := w.current()
 	if err != nil {
 		return err
 	}
-	// A content whose checksum is not known yet may be there already: what is
-	// counted for it is given back then.
-	before := w.held
-	s := &sink{w: w, ctx: ctx, file: file, sum: sha256.New()}
-	_, err = io.Copy(s, content)
-	err = errors.Join(err, file.Close())
-	stored := hex.EncodeToString(s.sum.Sum(nil))
-	if err == nil && f.SHA256Stored != "" && (f.SHA256Stored != stored || f.Size != s.size) {
-		err = fmt.Errorf("%s at %d of %s: %w", f.How, f.Offset, f.Source, ErrChanged)
-	}
-	name := fileOf(stored)
-	has := false
-	if err == nil {
-		has, err = w.has(name, s.size)
-	}
+	begin, held := p.size, w.held
+	has, err := w.frame(ctx, p, f, content)
 	if err != nil || has {
-		w.held = before
-		err = errors.Join(err, w.root.Remove(tmp))
+		w.held = held
+		return errors.Join(err, p.cut(begin))
 	}
-	if err != nil {
-		return err
+	return nil
+}
+
+// frame appends a frame, unless its bytes turn out to be there.
+func (w *Writer) frame(ctx context.Context, p *pack, f *Finding, content io.Reader) (has bool, err error) {
+	begin := p.size
+	if _, err := io.WriteString(p, unfinished); err != nil {
+		return false, err
 	}
-	f.SHA256Stored, f.Size, f.File = stored, s.size, name
-	if has {
-		return nil
+	s := &sink{w: w, ctx: ctx, to: p, sum: sha256.New()}
+	if _, err := io.CopyBuffer(s, content, w.copying); err != nil {
+		return false, err
 	}
-	w.waiting, w.names[name] = append(w.waiting, waiting{tmp, name}), true
-	if w.weight += s.size; len(w.waiting) < batchFiles && w.weight < batchBytes {
-		return nil
+	stored := hex.EncodeToString(s.sum.Sum(nil))
+	if f.SHA256Stored == "" {
+		f.SHA256Stored, f.Size = stored, s.size
+		if has, err := w.has(f); err != nil || has {
+			return has, err
+		}
+	} else if f.SHA256Stored != stored || f.Size != s.size {
+		return false, fmt.Errorf("%s at %d of %s: %w", f.How, f.Offset, f.Source, ErrChanged)
 	}
-	return w.flush()
+	if _, err := io.WriteString(p, "\n"); err != nil {
+		return false, err
+	}
+	if err := p.patch(header(stored, s.size), begin); err != nil {
+		return false, err
+	}
+	w.dirty = true
+	f.File, f.At = packName(p.number), begin+int64(headerLen)
+	return false, w.index.put(stored, p.number, f.At)
 }
 
 // A sink writes a content, within the bounds.
 type sink struct {
 	w    *Writer
 	ctx  context.Context
-	file io.Writer
+	to   *pack
 	sum  hash.Hash
 	size int64
 }
@@ -130,13 +136,9 @@ func (s *sink) Write(b []byte) (int, error) {
 	if err := s.w.room(int64(len(b))); err != nil {
 		return 0, err
 	}
-	n, err := s.file.Write(b)
-	s.sum.Write(b[:n])
-	s.size += int64(n)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		err = fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	return n, err
+	s.sum.Write(b)
+	s.size += int64(len(b))
+	return s.to.Write(b)
 }
 
 // room counts n bytes more, where there is room for them.
@@ -166,27 +168,21 @@ func (w *Writer) room(n int64) error {
 // Sync implements Keeper.
 func (w *Writer) Sync(context.Context) error { return w.explain(w.flush()) }
 
-// flush makes what waits durable, gives it its names, and makes these durable.
+// flush makes durable what was kept.
 func (w *Writer) flush() error {
-	if len(w.waiting) == 0 {
+	if w.pack == nil || !w.dirty && w.pack.err == nil {
 		return nil
 	}
-	for _, f := range w.waiting {
-		if err := w.mkdir(path.Dir(f.name)); err != nil {
-			return err
-		}
-	}
-	if err := deliver.Sync(w.root); err != nil {
+	if err := w.pack.sync(); err != nil {
 		return err
 	}
-	for _, f := range w.waiting {
-		if err := w.disk.Replace(f.tmp, f.name); err != nil {
-			return err
+	if w.unnamed {
+		if err := w.disk.Sync(mailDir); err != nil {
+			return w.pack.note(err)
 		}
 	}
-	w.waiting, w.weight = w.waiting[:0], 0
-	clear(w.names)
-	return deliver.Sync(w.root)
+	w.dirty, w.unnamed = false, false
+	return nil
 }
 
 // Finish implements Keeper: it writes the list of findings, in one step.

@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -79,6 +76,9 @@ func readHead(root *os.Root) (h Head, err error) {
 	}
 	if err := json.Unmarshal(text, &h); err != nil {
 		return h, fmt.Errorf("%s makes no sense: %w", HeadFile, err)
+	}
+	if h.Version == 1 {
+		return h, fmt.Errorf("%s says version 1, which this program does not know any more (hint: salvage again, into a new directory)", HeadFile)
 	}
 	if h.Version != Version {
 		return h, fmt.Errorf("%s says version %d, this program knows %d (hint: use a newer salvor)", HeadFile, h.Version, Version)
@@ -210,32 +210,23 @@ func (d *Dir) Content(f *Finding) (io.ReadCloser, error) {
 	if f.File == "" || f.check() != nil {
 		return nil, fmt.Errorf("finding %s: %w", f.ID, ErrNotKept)
 	}
-	file, err := deliver.OpenRegular(d.root, f.File)
+	r, err := openContent(d.root, f.File, frame{sum: f.SHA256Stored, at: f.At, size: f.Size})
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", f.ID, err)
 	}
-	return &proved{file: file, want: f, sum: sha256.New()}, nil
+	return &told{r, f.ID}, nil
 }
 
-// A proved reader compares what it has read with what was promised.
-type proved struct {
-	file *os.File
-	want *Finding
-	sum  hash.Hash
-	size int64
+// A told reader says in its errors what was read.
+type told struct {
+	*proved
+	id string
 }
 
-func (p *proved) Read(b []byte) (int, error) {
-	n, err := p.file.Read(b)
-	p.sum.Write(b[:n])
-	if p.size += int64(n); p.size > p.want.Size || errors.Is(err, io.EOF) && !p.whole() {
-		return n, fmt.Errorf("finding %s: %w", p.want.ID, ErrCorrupt)
+func (t *told) Read(b []byte) (int, error) {
+	n, err := t.proved.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("finding %s: %w", t.id, err)
 	}
 	return n, err
 }
-
-func (p *proved) whole() bool {
-	return p.size == p.want.Size && hex.EncodeToString(p.sum.Sum(nil)) == p.want.SHA256Stored
-}
-
-func (p *proved) Close() error { return p.file.Close() }
