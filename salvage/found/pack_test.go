@@ -25,6 +25,7 @@ func framed(body string) string {
 // the dead, here we do.
 func (w *Writer) die() {
 	w.lock.Close()
+	w.index.db.Close()
 	if w.pack != nil {
 		w.pack.file.Close()
 	}
@@ -124,10 +125,14 @@ func TestTornAtEveryByte(t *testing.T) {
 			t.Errorf("cut at %d: %d bytes are held of %d", n, w.Held(), held)
 		}
 		all := keepAll(t, w, some)
-		if err := w.Close(); err != nil {
+		if err := w.pack.flush(); err != nil {
 			t.Fatal(err)
 		}
+		w.die() // a thousand syncs would take longer than all the rest
 		holds(t, dir, all, some)
+	}
+	if err := create(t, dir, noFloor).Close(); err != nil {
+		t.Fatal(err)
 	}
 	owned(t, dir)
 }
