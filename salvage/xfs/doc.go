@@ -3,7 +3,8 @@
 //
 // Open finds the geometry: in the first superblock, in the copy that every
 // allocation group begins with, or, where none is left, in the headers of the
-// groups and in the numbers that version 5 writes into its inodes. Look
+// groups and in the places and numbers that version 5 writes into the groups' trees
+// and into inodes. What it infers is put right by Learn after a sweep. Look
 // recognises inodes, blocks of directories and leaves of block maps by their
 // shape, wherever they stand and whether or not anything still points to them.
 // Known reads the log, which holds copies of what was changed last.

@@ -1,6 +1,7 @@
 package xfs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -35,6 +36,9 @@ func (f *FS) inodeFile(ctx context.Context, t fsys.Trace) (*fsys.File, error) {
 	file := &fsys.File{
 		Trace: bare(t), Type: in.fileType(), Inode: number, Generation: in.gen, Size: in.size, Links: in.links,
 		Deleted: in.deleted(), ModTime: in.modTime, Extents: m.extents, Lost: m.lost, Sure: sure,
+	}
+	if sure && t.Origin == fsys.Loose && g == f.main() && (g.uuid == [16]byte{} || bytes.Equal(in.raw[160:176], g.uuid[:])) {
+		file.Trace.Origin = fsys.Table // the geometry was not known yet when it was seen
 	}
 	if in.freed() {
 		file.Type = fsys.Regular

@@ -23,12 +23,18 @@ type FS struct {
 	geos atomic.Pointer[[]*geometry]
 	// certain: the geometry is a superblock's.
 	certain bool
+	logged  atomic.Bool // Known has read the log
 
-	mu   sync.Mutex
-	seen evidence
+	mu      sync.Mutex
+	seen    evidence // by Open, and by a sweep where that had to infer the geometry
+	foreign evidence // inodes whose numbers do not go with the geometry
+	heard   evidence // inodes that Learn was told of
 }
 
-var _ fsys.System = (*FS)(nil)
+var (
+	_ fsys.System  = (*FS)(nil)
+	_ fsys.Learner = (*FS)(nil)
+)
 
 // Open finds an XFS file system's geometry. Without any superblock it is inferred
 // from what else there is; Doubt tells how well that went. The search reads no
@@ -45,7 +51,7 @@ func Open(ctx context.Context, v volume.Volume) (*FS, error) {
 		if err := f.search(ctx); err != nil {
 			return nil, err
 		}
-		if g, f.certain = f.seen.settle(v, f.inferBlock); g == nil {
+		if g, f.certain = f.settle(&f.seen); g == nil {
 			return nil, fmt.Errorf("%s: %w", v.Name(), ErrNone)
 		}
 	}
@@ -56,6 +62,48 @@ func Open(ctx context.Context, v volume.Volume) (*FS, error) {
 	}
 	f.geos.Store(&[]*geometry{g})
 	return f, nil
+}
+
+// Learn takes an inode that a sweep has found. Where no superblock tells the
+// geometry, all inodes of the volume tell it better than those that Open came upon:
+// the next call of Known goes by them.
+func (f *FS) Learn(ctx context.Context, t fsys.Trace) error {
+	if f.certain || t.Kind != fsys.Inode || t.Origin == fsys.Log || len(t.Raw) < minInode || be.Uint16(t.Raw) != magicInode {
+		return ctx.Err()
+	}
+	if raw := vouchedInode(t.Raw); raw != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.heard.inode(raw, t.Off)
+	}
+	return ctx.Err()
+}
+
+// reconsider infers the geometry once more, from what a sweep and Learn have added.
+func (f *FS) reconsider() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.certain || len(f.heard.inodes.all) == 0 || len(f.seen.supers) > 0 {
+		return nil
+	}
+	e := evidence{headers: f.seen.headers, trees: f.seen.trees, inodes: f.heard.inodes, leaders: f.heard.leaders}
+	f.heard = evidence{}
+	g, _ := f.settle(&e)
+	if g == nil || g.same(f.main()) {
+		return nil
+	}
+	var err error
+	if g.root, err = f.findRoot(g); err != nil {
+		return err
+	}
+	gs := []*geometry{g}
+	for _, other := range f.geometries()[1:] {
+		if !other.same(g) {
+			gs = append(gs, other)
+		}
+	}
+	f.geos.Store(&gs)
+	return nil
 }
 
 func (f *FS) geometries() []*geometry { return *f.geos.Load() }

@@ -1,9 +1,12 @@
 package xfs
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,6 +147,69 @@ func FuzzInode(f *testing.F) {
 		fs := hallFS(b)
 		for _, n := range []int{256, 512, len(b)} {
 			follow(t, fs, fsys.Trace{Kind: fsys.Inode, Raw: b[:min(n, len(b), 4096)]})
+		}
+	})
+}
+
+// FuzzGeometry makes inodes and blocks of groups' trees that claim any number and any
+// place, with right checksums, and lets the geometry be inferred from them.
+func FuzzGeometry(f *testing.F) {
+	claim := func(tree bool, sector uint16, number, place uint64) []byte {
+		b := make([]byte, 19)
+		if tree {
+			b[0] = 1
+		}
+		binary.BigEndian.PutUint16(b[1:], sector)
+		binary.BigEndian.PutUint64(b[3:], number)
+		binary.BigEndian.PutUint64(b[11:], place)
+		return b
+	}
+	f.Add(slices.Concat(claim(false, 128, 128, 0), claim(false, 1000, 1<<15|1000, 0)))
+	f.Add(slices.Concat(claim(true, 8, 0, 8), claim(true, 1544, 1, 8+8<<10), claim(true, 512, 3, 512)))
+	f.Add(slices.Concat(claim(true, 8, 1<<23, 1<<60), claim(false, 64, 1<<63, 0)))
+	core, tree := seed(f, "inode-extents"), seed(f, "inode-tree")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		data := make([]byte, 1<<20)
+		for i := 0; len(b) >= 19 && i < 64; b, i = b[19:], i+1 {
+			at := data[int(binary.BigEndian.Uint16(b[1:]))%(len(data)/512-8)*512:]
+			number, place := b[3:11], b[11:19]
+			if b[0]%2 == 1 {
+				block := at[:512<<(b[0]>>1%4)]
+				binary.BigEndian.PutUint32(block, magicFree)
+				copy(block[16:], place)
+				copy(block[48:52], number[4:])
+				binary.LittleEndian.PutUint32(block[treeCRC:], checksum(block, treeCRC))
+				continue
+			}
+			raw := at[:512]
+			if copy(raw, core); b[0]%4 == 2 {
+				copy(raw, tree)
+			}
+			copy(raw[152:], number)
+			copy(raw[176+8:], place) // of its first extent, or key
+			binary.LittleEndian.PutUint32(raw[inodeCRC:], checksum(raw, inodeCRC))
+		}
+		v := hall{data, 12 << 20}
+		fs, err := Open(t.Context(), v)
+		if err != nil {
+			return
+		}
+		var traces []fsys.Trace
+		must(t, fs.Look(volume.Window{Data: data}, func(tr fsys.Trace) error {
+			tr.Raw = bytes.Clone(tr.Raw)
+			traces = append(traces, tr)
+			return nil
+		}))
+		for _, tr := range traces {
+			must(t, fs.Learn(t.Context(), tr))
+		}
+		must(t, fs.Known(t.Context(), func(fsys.Trace) error { return nil }))
+		g := fs.main()
+		if g.base < 0 || g.end() > v.size || g.block < minBlock || g.agBlocks < 0 {
+			t.Fatalf("%+v", g)
+		}
+		for _, tr := range traces[:min(len(traces), 8)] {
+			follow(t, fs, tr)
 		}
 	})
 }

@@ -264,6 +264,10 @@ func sweepWith(t testing.TB, f *FS, v *image) *survey {
 		must(t, f.Look(volume.Window{Off: off, Data: part, Unknown: unknown}, put))
 	}
 	for _, tr := range s.traces {
+		must(t, f.Learn(t.Context(), tr))
+	}
+	must(t, f.Known(t.Context(), put))
+	for _, tr := range s.traces {
 		s.add(t, tr)
 	}
 	return s

@@ -1,164 +1,17 @@
 package xfs
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 
-	"salvor/salvage/fsys"
 	"salvor/salvage/volume"
 )
 
-// most of each kind of evidence that is kept
-const (
-	maxSupers  = 64
-	maxHeaders = 64
-	maxSamples = 512
-	maxDirs    = 32
-	maxShapes  = 8
-)
-
-// evidence is what was seen that tells a geometry.
-type evidence struct {
-	supers  []super
-	headers []groupHeader
-	samples []sample
-	dirs    [][]byte // inodes of directories that have blocks
-	foreign []sample // inodes whose numbers do not go with the geometry
-}
-
-// A super is a superblock or a copy, and where it stands.
-type super struct {
-	g    geometry
-	off  int64
-	sure bool
-}
-
-// A sample is an inode that tells its number.
-type sample struct {
-	off  int64
-	ino  uint64
-	size int64
-}
-
-func (e *evidence) super(g geometry, off int64, sure bool) {
-	if len(e.supers) < maxSupers {
-		e.supers = append(e.supers, super{g, off, sure})
-	}
-}
-
-func (e *evidence) group(h groupHeader) {
-	if len(e.headers) < maxHeaders {
-		e.headers = append(e.headers, h)
-	}
-}
-
-// sample keeps inodes that are far from each other.
-func (e *evidence) sample(s sample) { e.samples = spread(e.samples, s) }
-
-func spread(samples []sample, s sample) []sample {
-	const apart = 32 << 10 // a cluster of inodes is not longer
-	if n := len(samples); n < maxSamples && (n == 0 || s.off < samples[n-1].off || s.off-samples[n-1].off >= apart) {
-		return append(samples, s)
-	}
-	return samples
-}
-
-func (e *evidence) directory(raw []byte) {
-	if len(e.dirs) < maxDirs {
-		e.dirs = append(e.dirs, bytes.Clone(raw))
-	}
-}
-
-// settle makes a geometry of the evidence; nil where there is none at all.
-// certain: superblocks tell it.
-func (e *evidence) settle(v volume.Volume, infer inferer) (g *geometry, certain bool) {
-	if g := e.fromSupers(); g != nil {
-		return g, true
-	}
-	guess := geometry{block: 4096, inode: 512, sector: 512, dirBlock: 4096, ftype: true}
-	switch {
-	case len(e.samples) > 0:
-		guess.inode, guess.version = e.samples[0].size, 5
-	case len(e.headers) > 0:
-		guess.inode = minInode
-	default:
-		return nil, false
-	}
-	blocks := likelyBlocks
-	shapes := fromInodes(e.samples)
-	if h, ok := e.fromHeaders(); ok {
-		blocks, shapes = []int64{h.block}, []shape{{h.base, h.agBlocks * h.block}}
-	}
-	if len(shapes) > 0 {
-		guess, _ = infer(guess, shapes, blocks, e.dirs)
-	}
-	guess.blocks = (v.Size() - guess.base) / guess.block
-	if guess.mapped() {
-		guess.groups = (guess.blocks + guess.agBlocks - 1) / guess.agBlocks
-	}
-	if guess.version == 0 && len(e.samples) == 0 {
-		guess.ftype = false
-	}
-	return &guess, false
-}
-
-// fromSupers takes the superblock that most others agree with, best one with a
-// right checksum.
-func (e *evidence) fromSupers() *geometry {
-	var best *super
-	most := 0
-	for i := range e.supers {
-		s := &e.supers[i]
-		votes := 0
-		for j := range e.supers {
-			if e.supers[j].g.same(&s.g) && e.supers[j].g.uuid == s.g.uuid {
-				votes++
-			}
-		}
-		if s.sure {
-			votes += 2
-		}
-		if votes > most {
-			best, most = s, votes
-		}
-	}
-	if best == nil {
-		return nil
-	}
-	g := best.g
-	for _, s := range e.supers {
-		if !g.plausible(g.root) && s.g.same(&g) && s.g.uuid == g.uuid {
-			g.root = s.g.root
-		}
-	}
-	g.base = e.baseOf(&g, best.off)
-	return &g
-}
-
-// baseOf tells where a file system begins of which a superblock stands at off: the
-// head of the free space behind it knows its group's number.
-func (e *evidence) baseOf(g *geometry, off int64) int64 {
-	size := g.agBlocks * g.block
-	for _, s := range e.supers {
-		for _, h := range e.headers {
-			if s.g.same(g) && h.off == s.off+g.sector && s.off >= h.number*size {
-				return s.off - h.number*size
-			}
-		}
-	}
-	// Without it: a group begins at a multiple of its size, or the file system
-	// begins here.
-	if off%size == 0 {
-		return 0
-	}
-	for _, s := range e.samples {
-		if base := s.off - int64(s.ino)*s.size; base >= 0 && base <= off && (off-base)%size == 0 {
-			return base
-		}
-	}
-	return off % size
-}
+// Without a superblock, three kinds of things tell how large the groups are: the
+// heads of their free space; the blocks of their trees, which in version 5 know
+// their place and their group; and inodes, which know their numbers. Each gives
+// shapes in which the groups may lie. Which it is follows from what it explains:
+// numbers of inodes, and the extents in them.
 
 // fromHeaders infers groups from the heads of their free space: each knows its
 // number and its length.
@@ -197,76 +50,175 @@ func (e *evidence) fromHeaders() (g geometry, ok bool) {
 
 // A shape is one way in which groups can lie.
 type shape struct {
-	base, size int64
+	base, size int64 // bytes
 }
 
-// shapes are the ways in which groups can lie if an inode is to have its number at
-// its place. A number is that of the group, shifted, and of the place in it; the
-// shift says between which powers of two the group's length lies.
-func (s sample) shapes(base int64, put func(shape)) {
+// number is that of an inode of a size at off, 0 where none can stand.
+func (sh shape) number(off, size int64) uint64 {
+	if off -= sh.base; off < 0 {
+		return 0
+	}
+	return uint64(off/sh.size)<<bitsFor(sh.size/size) | uint64(off%sh.size/size)
+}
+
+// shapes are those in which the inode has its number. A number is that of the
+// group, shifted, and of the place in it; the shift says between which powers of two
+// the group's length lies.
+func (s *sample) shapes(base int64, put func(shape)) {
 	for shift := uint(8); shift <= 48; shift++ {
 		group := int64(s.ino >> shift)
 		if group == 0 {
 			break
 		}
-		size := s.off - base - int64(s.ino&(1<<shift-1))*s.size
+		size := s.off - base - int64(s.ino&(1<<shift-1))*s.size()
 		if size <= 0 || size%group != 0 {
 			continue
 		}
 		size /= group
-		if n := size / s.size; size%minBlock == 0 && size >= minGroup && size <= maxGroup && bitsFor(n) == shift {
+		if n := size / s.size(); size%minBlock == 0 && size >= minGroup && size <= maxGroup && bitsFor(n) == shift {
 			put(shape{base, size})
 		}
 	}
 }
 
-// fromInodes finds the shapes with which most inodes agree, the likeliest first.
-// Where all inodes stand in the front half of their groups, half as large groups
-// fit as well.
-func fromInodes(samples []sample) []shape {
-	if len(samples) == 0 {
-		return nil
-	}
-	first := slices.MinFunc(samples, func(a, b sample) int { return cmp.Compare(a.ino, b.ino) })
-	bases := []int64{0}
-	if own := first.off - int64(first.ino)*first.size; own > 0 && own%512 == 0 && first.ino < 1<<32 {
-		bases = append(bases, own)
-	}
-	votes := map[shape]int{}
-	most := 0
-	for _, base := range bases {
-		for _, s := range samples {
-			s.shapes(base, func(sh shape) {
-				votes[sh]++
-				most = max(most, votes[sh])
-			})
-		}
-	}
-	var likely []shape
-	for sh, n := range votes {
-		if n > most-most/8-1 {
-			likely = append(likely, sh)
-		}
-	}
-	slices.SortFunc(likely, func(a, b shape) int {
-		return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(b.size, a.size), cmp.Compare(a.base, b.base))
-	})
-	return likely[:min(len(likely), maxShapes)]
-}
+const maxShapes = 32 // that are looked at closely
 
 // likelyBlocks are the sizes of blocks, the likeliest first.
 var likelyBlocks = []int64{4096, 1024, 2048, 512, 8192, 16384, 32768, 65536}
 
+// shapes gives the ways in which groups may lie, the likeliest first, and the sizes
+// that blocks may have.
+func (e *evidence) shapes() ([]shape, []int64) {
+	if h, ok := e.fromHeaders(); ok {
+		return []shape{{h.base, h.agBlocks * h.block}}, []int64{h.block}
+	}
+	blocks, all := likelyBlocks, e.fromInodes()
+	if len(e.trees) > 0 {
+		blocks = []int64{commonest(e.trees, func(t treeBlock) int64 { return t.block })}
+		all = append(e.fromTrees(), all...)
+	}
+	return all, blocks
+}
+
+// base is where the file system most likely begins.
+func (e *evidence) base() int64 {
+	if len(e.trees) > 0 {
+		return commonest(e.trees, func(t treeBlock) int64 { return t.base })
+	}
+	if len(e.inodes.all) == 0 {
+		return 0
+	}
+	first := slices.MinFunc(e.inodes.all, func(a, b sample) int { return cmp.Compare(a.ino, b.ino) })
+	// In the first group, numbers are places.
+	if own := first.off - int64(first.ino)*first.size(); own > 0 && own%512 == 0 && first.ino < 1<<32 {
+		return own
+	}
+	return 0
+}
+
+// commonest is what most of them have, of those that agree the first one's.
+func commonest[T any, K comparable](all []T, of func(T) K) (best K) {
+	votes, most := map[K]int{}, 0
+	for _, t := range all {
+		votes[of(t)]++
+	}
+	for _, t := range all {
+		if k := of(t); votes[k] > most {
+			best, most = k, votes[k]
+		}
+	}
+	return best
+}
+
+// fromTrees finds shapes by the distances of the same trees in different groups.
+func (e *evidence) fromTrees() []shape {
+	votes := map[shape]int{}
+	for i, a := range e.trees {
+		for _, b := range e.trees[i+1:] {
+			if a.magic != b.magic || a.group == b.group || a.base != b.base || (b.off-a.off)%(b.group-a.group) != 0 {
+				continue
+			}
+			if size := (b.off - a.off) / (b.group - a.group); size >= minGroup && size <= maxGroup && size%a.block == 0 {
+				votes[shape{a.base, size}]++
+			}
+		}
+	}
+	return ranked(votes)
+}
+
+// fromInodes finds the shapes in which most inodes have their numbers. Where all
+// stand in the front half of their groups, half as large groups fit as well, and in
+// groups whose length is a power of two any other power.
+func (e *evidence) fromInodes() []shape {
+	all := e.inodes.all
+	if len(all) == 0 {
+		return nil
+	}
+	votes := map[shape]int{}
+	for _, base := range slices.Compact([]int64{0, e.base()}) {
+		for i := range all {
+			all[i].shapes(base, func(sh shape) { votes[sh]++ })
+		}
+	}
+	// The first group's inodes have their numbers in every shape that is large
+	// enough: they only speak against some.
+	likely := map[shape]int{}
+	most := 0
+	for _, sh := range ranked(votes) {
+		for _, s := range all {
+			if sh.number(s.off, s.size()) == s.ino {
+				likely[sh]++
+			}
+		}
+		most = max(most, likely[sh])
+	}
+	for sh, n := range likely {
+		if n <= most-most/8-1 {
+			delete(likely, sh)
+		}
+	}
+	return ranked(likely)
+}
+
+// ranked are the shapes with most votes, of those that have the same number the
+// largest groups first: they take in the extents that lie across the borders of
+// smaller ones.
+func ranked(votes map[shape]int) []shape {
+	var all []shape
+	for sh := range votes {
+		all = append(all, sh)
+	}
+	slices.SortFunc(all, func(a, b shape) int {
+		return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(b.size, a.size), cmp.Compare(a.base, b.base))
+	})
+	return all[:min(len(all), maxShapes)]
+}
+
+// usual are the shapes that mkfs.xfs gives file systems of a size in bytes: four
+// groups, or more if it is told to or if there are many disks below.
+func usual(base, size int64) (all []shape) {
+	const unit = 4096
+	add := func(groups int64) {
+		if n := ((size-base)/unit + groups - 1) / groups * unit; n >= minGroup && n <= maxGroup {
+			all = append(all, shape{base, n})
+		}
+	}
+	add(4)
+	for groups := range int64(searchGroups) {
+		add(groups + 1)
+	}
+	return append(all, shape{base, maxGroup - unit})
+}
+
 // usualDirBlock is what mkfs.xfs makes a directory's blocks, if not larger.
 const usualDirBlock = 4096
 
-// An inferer chooses among shapes and sizes of blocks.
-type inferer func(g geometry, shapes []shape, blocks []int64, dirs [][]byte) (geometry, int)
-
-// inferBlock finds the size of blocks, and which of the shapes it is: those with
-// which most directories lead to their own blocks, and with how many that is so.
-func (f *FS) inferBlock(g geometry, shapes []shape, blocks []int64, dirs [][]byte) (geometry, int) {
-	best, most := geometry{}, -1
+// infer finds the size of blocks, and which of the shapes it is: those for which
+// most of the evidence speaks. led is how many inodes lead to blocks that bear their
+// number.
+func (f *FS) infer(g geometry, shapes []shape, blocks []int64, e *evidence) (best geometry, led int) {
+	best, most := g, -1
+	w := &witness{v: f.v, heads: map[int64][]byte{}}
 	for _, sh := range shapes {
 		for _, block := range blocks {
 			if sh.size%block != 0 || block < g.inode {
@@ -276,94 +228,105 @@ func (f *FS) inferBlock(g geometry, shapes []shape, blocks []int64, dirs [][]byt
 			t.base, t.block, t.dirBlock, t.agBlocks = sh.base, block, max(block, usualDirBlock), sh.size/block
 			t.blocks = (f.v.Size() - t.base) / block
 			t.groups = (t.blocks + t.agBlocks - 1) / t.agBlocks
-			hits := 0
-			for _, raw := range dirs {
-				if size := f.ownsBlock(&t, raw); size > 0 {
-					hits++
-					t.dirBlock = max(t.dirBlock, size)
-				}
-			}
-			if hits > most {
-				best, most = t, hits
+			hits := w.led(&t, e.leaders.all)
+			if n := hits + explained(&t, e); n > most {
+				best, most, led = t, n, hits
 			}
 		}
 	}
-	return best, most
+	return best, led
 }
 
-// ownsBlock tells how large a directory's blocks are if its first extent leads to
-// a block of its own, as far as that can be seen.
-func (f *FS) ownsBlock(g *geometry, raw []byte) int64 {
-	in, ok := parseInode(raw)
-	if !ok || in.extents == 0 {
-		return 0
+// explained is how many of the inodes and of the blocks of trees stand where a
+// geometry says, and of how many inodes it has a place for every extent.
+func explained(g *geometry, e *evidence) (n int) {
+	for i := range e.inodes.all {
+		s := &e.inodes.all[i]
+		if g.number(s.off) == s.ino {
+			n++
+		}
+		if in, ok := parseInode(s.raw); ok && in.format == formatExtents && in.extents > 0 {
+			m := mapper{g: g}
+			if m.records(in.fork, in.extents); m.lost == 0 {
+				n++
+			}
+		}
+	}
+	size := g.agBlocks * g.block
+	for _, t := range e.trees {
+		if t.base == g.base && t.block == g.block && (t.off-t.base)/size == t.group {
+			n++
+		}
+	}
+	return n
+}
+
+// A witness looks at blocks for several geometries, each once.
+type witness struct {
+	v     volume.Volume
+	heads map[int64][]byte // by place
+}
+
+func (w *witness) head(off int64) []byte {
+	b, ok := w.heads[off]
+	if !ok {
+		b = make([]byte, minBlock)
+		if _, err := w.v.ReadAt(b, off); err != nil {
+			clear(b) // who reads on will meet the error again
+		}
+		w.heads[off] = b
+	}
+	return b
+}
+
+// led counts the inodes whose map leads to a block of their own, and makes the
+// blocks of directories as large as those are.
+func (w *witness) led(g *geometry, leaders []sample) (n int) {
+	for _, s := range leaders {
+		in, ok := parseInode(s.raw)
+		if !ok {
+			continue
+		}
+		size, ok := w.names(g, &in)
+		if ok = ok || w.leaf(g, &in); ok {
+			n++
+			g.dirBlock = max(g.dirBlock, size)
+		}
+	}
+	return n
+}
+
+// names tells whether a directory's first extent leads to a block of its own, and
+// how large its blocks are, as far as that can be seen.
+func (w *witness) names(g *geometry, in *inode) (size int64, ok bool) {
+	if in.format != formatExtents || in.extents == 0 {
+		return 0, false
 	}
 	m := mapper{g: g}
 	e, ok := m.extent(unpackRun(in.fork))
 	if !ok {
-		return 0
+		return 0, false
 	}
-	b := make([]byte, minBlock)
-	if _, err := f.v.ReadAt(b, e.Off); err != nil {
-		return 0
-	}
-	h, ok := parseDirHead(b)
+	h, ok := parseDirHead(w.head(e.Off))
 	if !ok || h.owner != in.number {
-		return 0
+		return 0, false
 	}
 	if h.single && powerOf2(in.size) && in.size <= maxBlock {
-		return in.size
+		return in.size, true
 	}
-	return g.block
+	return g.block, true
 }
 
-// searchRoot bounds where a root directory's inode is looked for, in bytes from
-// the beginning of the file system: mkfs.xfs puts it behind the heads of the first
-// group.
-const searchRoot = 4 << 20
-
-// findRoot looks for the root directory, which is the one that is its own parent. Not
-// every superblock's copy knows it.
-func (f *FS) findRoot(g *geometry) (uint64, error) {
-	if !g.mapped() {
-		return 0, nil
+// leaf tells whether the root of a map leads to a block of the map.
+func (w *witness) leaf(g *geometry, in *inode) bool {
+	most := (len(in.fork) - 4) / recordLen
+	if in.format != formatTree || most < 1 {
+		return false
 	}
-	b := make([]byte, min(searchRoot, g.agBlocks*g.block))
-	if _, err := f.v.ReadAt(b, g.base); err != nil {
-		return 0, f.readError(g.base, err)
+	off, ok := g.offset(be.Uint64(in.fork[4+most*8:]), 1)
+	if !ok {
+		return false
 	}
-	for at := int64(0); at+g.inode <= int64(len(b)); at += g.inode {
-		in, ok := parseInode(b[at : at+g.inode])
-		if !ok || in.fileType() != fsys.Directory {
-			continue
-		}
-		number := g.number(g.base + at)
-		if f.parentOf(g, &in) == number {
-			return number, nil
-		}
-	}
-	return 0, nil
-}
-
-// parentOf is a directory's parent, 0 where it cannot be seen.
-func (f *FS) parentOf(g *geometry, in *inode) uint64 {
-	switch in.format {
-	case formatLocal:
-		sd, _ := parseShort(in.fork, in.version == 3 || g.ftype, g)
-		return sd.up
-	case formatExtents:
-		m := mapper{g: g}
-		e, ok := m.extent(unpackRun(in.fork))
-		b := make([]byte, minBlock)
-		if !ok {
-			return 0
-		}
-		if _, err := f.v.ReadAt(b, e.Off); err != nil {
-			return 0
-		}
-		if h, ok := parseDirHead(b); ok {
-			return h.up
-		}
-	}
-	return 0
+	mb, ok := parseMapBlock(w.head(off))
+	return ok && mb.new && mb.owner == in.number && mb.place == uint64(off-g.base)/512
 }

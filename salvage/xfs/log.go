@@ -198,15 +198,20 @@ func (f *FS) eachRecord(ctx context.Context, a logArea, do func(*logRecord) erro
 	return nil
 }
 
-// Known reads the log.
+// Known reads the log, once.
 func (f *FS) Known(ctx context.Context, put func(fsys.Trace) error) error {
+	if err := f.reconsider(); err != nil {
+		return err
+	}
 	g := f.main()
 	a, ok := g.area()
-	if !ok {
+	if !ok || f.logged.Load() {
 		return ctx.Err()
 	}
 	l := newLogReader(f, g, put)
-	return f.eachRecord(ctx, a, func(r *logRecord) error { return l.items.feed(r, l.item) })
+	err := f.eachRecord(ctx, a, func(r *logRecord) error { return l.items.feed(r, l.item) })
+	f.logged.Store(err == nil)
+	return err
 }
 
 // looseRecord puts what a log record holds that was come upon where nobody knows

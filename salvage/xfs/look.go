@@ -24,9 +24,12 @@ func (f *FS) Look(w volume.Window, put func(fsys.Trace) error) error {
 			if off := w.Off + int64(at); f.strayRecord(w.Data[at:], off) {
 				err = f.looseRecord(off, put)
 			}
-		case word[0] == 'X' && word[1] == 'F' && !f.certain:
+		case f.certain:
+		case word[0] == 'X' && word[1] == 'F':
 			f.learnSuper(w.Data[at:], w.Off+int64(at))
 			l.g = f.main()
+		case word[0] == 'X' && word[1] == 'A' || word[2] == 'B' && word[3] == '3' || word[2] == '3':
+			f.learnGroup(w.Data[at:], w.Off+int64(at))
 		}
 		if err != nil {
 			return err
@@ -170,6 +173,20 @@ func (f *FS) learnSuper(b []byte, off int64) {
 	}
 }
 
+// learnGroup takes the head of a group, or a block of its trees.
+func (f *FS) learnGroup(b []byte, off int64) {
+	if len(b) < minBlock {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h, ok := parseAGF(b, off); ok {
+		f.seen.group(h)
+	} else if t, ok := parseTree(b, off); ok {
+		f.seen.tree(t)
+	}
+}
+
 // maxGeometries bounds how many geometries are kept.
 const maxGeometries = 4
 
@@ -192,26 +209,23 @@ func (f *FS) learnInode(raw []byte, off int64) {
 	if len(gs) >= maxGeometries {
 		return
 	}
-	if be.Uint16(raw[2:])&modeType == modeDir && raw[5] == formatExtents {
-		f.seen.directory(raw)
-	}
-	had := len(f.seen.foreign)
-	f.seen.foreign = spread(f.seen.foreign, sample{off: off, ino: ino, size: int64(len(raw))})
-	n := len(f.seen.foreign)
+	had := len(f.foreign.inodes.all)
+	f.foreign.inode(raw, off)
+	n := len(f.foreign.inodes.all)
 	if n == had || n < 2 || !powerOf2(int64(n)) {
 		return
 	}
-	shapes := fromInodes(f.seen.foreign)
+	shapes, blocks := f.foreign.shapes()
 	if len(shapes) == 0 {
 		return
 	}
 	g := *gs[0]
 	g.inode, g.version, g.ftype, g.uuid = int64(len(raw)), 5, true, [16]byte(raw[160:176])
-	g, hits := f.inferBlock(g, shapes, likelyBlocks, f.seen.dirs)
-	if len(shapes) > 1 && hits == 0 {
+	g, led := f.infer(g, shapes, blocks, &f.foreign)
+	if len(shapes) > 1 && led == 0 {
 		return // too many ways to understand them
 	}
 	more := append(append([]*geometry{}, gs...), &g)
 	f.geos.Store(&more)
-	f.seen.foreign = nil
+	f.foreign = evidence{}
 }

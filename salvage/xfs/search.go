@@ -103,22 +103,19 @@ func (e *evidence) look(b []byte, off int64) {
 				e.group(h)
 			}
 		case word>>16 == magicInode:
-			e.inode(b[at:], off+int64(at))
+			if raw := vouchedInode(b[at:]); raw != nil {
+				e.inode(raw, off+int64(at))
+			}
+		default:
+			if t, ok := parseTree(b[at:], off+int64(at)); ok {
+				e.tree(t)
+			}
 		}
 	}
 }
 
-// inode notes an inode whose checksum is right. That tells its length too.
-func (e *evidence) inode(b []byte, off int64) {
-	if raw := vouchedInode(b); raw != nil {
-		e.sample(sample{off: off, ino: be.Uint64(raw[152:]), size: int64(len(raw))})
-		if be.Uint16(raw[2:])&modeType == modeDir && raw[5] == formatExtents {
-			e.directory(raw)
-		}
-	}
-}
-
-// vouchedInode is the record at the beginning of b if its checksum is right.
+// vouchedInode is the record at the beginning of b if its checksum is right, which
+// tells its length too.
 func vouchedInode(b []byte) []byte {
 	if b[4] != 3 {
 		return nil

@@ -94,3 +94,42 @@ func parseAGF(b []byte, off int64) (groupHeader, bool) {
 	h := groupHeader{off: off, number: int64(be.Uint32(b[8:])), length: int64(be.Uint32(b[12:]))}
 	return h, be.Uint32(b) == magicAGF && be.Uint32(b[4:]) == 1 && h.length > 0 && h.number < 1<<24
 }
+
+// A treeBlock is a block of the trees in which a group keeps its free space and
+// its inodes. In version 5 it tells its place, its group and, by its checksum, how
+// large blocks are.
+type treeBlock struct {
+	magic uint32
+	off   int64
+	base  int64 // where the file system begins, as it says
+	group int64
+	block int64
+}
+
+const (
+	magicFree     = 0x41423342 // "AB3B", free space by place
+	magicFreeSize = 0x41423343 // "AB3C", by size
+	magicInodes   = 0x49414233 // "IAB3"
+	magicUnused   = 0x46494233 // "FIB3", chunks with free inodes
+	treeCRC       = 52
+)
+
+func parseTree(b []byte, off int64) (t treeBlock, ok bool) {
+	switch t.magic = be.Uint32(b); t.magic {
+	case magicFree, magicFreeSize, magicInodes, magicUnused:
+	default:
+		return t, false
+	}
+	t.off, t.group = off, int64(be.Uint32(b[48:]))
+	place := be.Uint64(b[16:])
+	if place > uint64(off)/512 || t.group >= 1<<24 {
+		return t, false
+	}
+	t.base = off - int64(place)*512
+	for t.block = minBlock; t.block <= maxBlock && t.block <= int64(len(b)); t.block *= 2 {
+		if vouched(b[:t.block], treeCRC) {
+			return t, true
+		}
+	}
+	return t, false
+}
