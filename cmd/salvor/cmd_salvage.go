@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"strings"
@@ -119,8 +120,13 @@ func sourcesHint(err error) error {
 		return usagef("%w", err)
 	case errors.Is(err, volume.ErrMap):
 		return withHint(err, "--map names the file that ddrescue was given as its third argument; --map none reads without a map, and takes what could not be read for zeros")
+	case errors.Is(err, raid.ErrUnsure):
+		return withHint(err, "name all members, read those with bad sectors with ddrescue first and keep the maps beside them, and say all that is known of the array, "+
+			"as in: --raid 5 --chunk 64K --layout left-symmetric --order A,B,missing,D --data-offset 1M")
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(err, "sources are images, block devices, members of an array, and directories; look at the path")
 	}
-	return withHint(err, "sources are images, block devices, members of an array, and directories; --raid, --chunk, --layout and --order tell what an array does not")
+	return withHint(err, "sources are images, block devices, members of an array, and directories; --raid none reads disks one by one, whatever they say that they are")
 }
 
 // salvageToDir keeps what is found in a directory.

@@ -12,7 +12,7 @@ import (
 
 const (
 	verified   = 20 // candidates that are put together and looked at
-	listed     = 5  // candidates that an error tells
+	listed     = 3  // candidates that an error tells
 	anchorGain = 6  // evidence of a superblock's copy in its place, and against one that is not
 	agreeGain  = 30 // evidence of parity or copies that agree, at most
 	enough     = 8  // by how much the best has to lead: about 1 to 3000
@@ -26,7 +26,7 @@ const (
 // with themselves by Check.
 func infer(members []volume.Volume, o Options) (*decision, error) {
 	if len(members) == 1 && o.Level == "" {
-		return nil, fmt.Errorf("%w: there is one member without a superblock; give level, chunk size, layout and order", ErrUnsure)
+		return nil, fmt.Errorf("%w: there is only one, %s, and it has no superblock; give level, chunk size, layout and order", ErrUnsure, members[0].Name())
 	}
 	if o.Level == Linear {
 		return nil, fmt.Errorf("%w: a linear array shows no order; give it", ErrUnsure)
@@ -43,7 +43,8 @@ func infer(members []volume.Volume, o Options) (*decision, error) {
 	if d := in.mirrors(); d != nil {
 		return d, d.size()
 	}
-	return in.choose(in.verify(in.candidates()))
+	all := in.candidates()
+	return in.choose(in.verify(all), all)
 }
 
 // An inference is one run of infer.
@@ -198,6 +199,8 @@ type trial struct {
 	a     *Array
 	taste string // some bytes of the volume: who has the same is the same
 	notes []string
+	proof int64   // bytes of each member at which parity or copies agree
+	same  []guess // others that make the same volume
 }
 
 // verify puts the best guesses together and looks whether they contradict
@@ -217,7 +220,8 @@ func (in *inference) verify(all []guess) (good []trial) {
 			continue
 		}
 		t.a, t.taste = a, taste(a)
-		if slices.ContainsFunc(good, func(o trial) bool { return o.taste == t.taste }) {
+		if i := slices.IndexFunc(good, func(o trial) bool { return o.taste == t.taste }); i >= 0 {
+			good[i].same = append(good[i].same, g)
 			continue
 		}
 		tried++
@@ -227,6 +231,7 @@ func (in *inference) verify(all []guess) (good []trial) {
 				continue
 			}
 			t.score += min(agreeGain, float64(told/block))
+			t.proof = told - checked.Contradicted
 			t.notes = append(t.notes, fmt.Sprintf("parity or copies agree at %d of %d KiB compared", (told-checked.Contradicted)>>10, told>>10))
 		}
 		right, wrong := anchors(a)
@@ -303,44 +308,4 @@ func (in *inference) decision(g guess) *decision {
 		d.slots = append(d.slots, s)
 	}
 	return d
-}
-
-// choose takes the best if it leads clearly, else it says among which to choose.
-func (in *inference) choose(good []trial) (*decision, error) {
-	if len(good) == 0 {
-		return nil, fmt.Errorf("%w: no level, layout and order fits; give them, or leave out members that do not belong", ErrUnsure)
-	}
-	best, lead := good[0], 1e3
-	if len(good) > 1 {
-		lead = best.score - good[1].score
-	}
-	if lead < enough || best.score < enough && in.o.Order == nil {
-		var list []string
-		for _, t := range good[:min(len(good), listed)] {
-			list = append(list, t.String())
-		}
-		return nil, fmt.Errorf("%w; give level, chunk size, layout, order and data offset, for example of the likeliest: %s", ErrUnsure, strings.Join(list, "; "))
-	}
-	d := best.d
-	d.report.Inferred = append(d.report.Inferred, fmt.Sprintf("%s; evidence %.0f, the next candidate has %.0f (a lead of %d is asked for)",
-		best.String(), best.score, best.score-lead, enough))
-	d.report.Inferred = append(d.report.Inferred, best.notes...)
-	in.remark(d, best.start)
-	// Its sources have been read by the trial's array, which is forgotten.
-	return d, nil
-}
-
-func (g guess) String() string {
-	order := make([]string, len(g.order))
-	for i, m := range g.order {
-		order[i] = fmt.Sprint(m)
-		if m < 0 {
-			order[i] = "missing"
-		}
-	}
-	layout := ""
-	if l := layoutName(g.shape.level, g.shape.layout); l != "" && g.shape.level != RAID0 {
-		layout = " " + string(l)
-	}
-	return fmt.Sprintf("%s%s, chunk %d KiB, order %s, data offset %d", g.shape.level, layout, g.chunk>>10, strings.Join(order, ","), g.start)
 }

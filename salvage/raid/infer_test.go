@@ -107,10 +107,82 @@ func TestInference(t *testing.T) {
 				t.Fatal(err)
 			}
 			same(t, a, data)
-			if r := a.Report(); len(r.Inferred) == 0 {
-				t.Errorf("the report does not say what was inferred")
+			r := a.Report()
+			if levels[c.spec.Level] != r.Level || len(r.Slots) != c.spec.Disks || r.Missing() != len(c.missing) {
+				t.Errorf("it is called a %s of %d, %d missing: %q", r.Level, len(r.Slots), r.Missing(), r.Inferred)
+			}
+			said := strings.Join(r.Inferred, "\n")
+			if c.spec.Level != 1 && (!strings.Contains(said, "read as "+string(r.Level)) || !strings.Contains(said, "disk")) {
+				t.Errorf("the report does not say what was inferred: %q", said)
+			}
+			checked := c.spec.Level == 1 || c.spec.Level == 10 || len(c.missing) < map[int]int{5: 1, 6: 2}[c.spec.Level]
+			if checked == strings.Contains(said, "by its content alone") || checked && strings.Contains(said, "as well") {
+				t.Errorf("it was checked: %v; and it says %q", checked, said)
 			}
 		})
+	}
+}
+
+// Of what makes the same bytes the array is told that claims the least, and then
+// what else it may be.
+func TestTheSimplestArrayIsTold(t *testing.T) {
+	data, err := mailVolume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		spec    raidmaker.Spec
+		missing []int
+		level   Level
+		slots   int
+		or      []string
+	}{
+		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 2, Chunk: 64 << 10}, nil, RAID0, 2, []string{"raid5 parity-", "of 3 with 1 missing", "the bytes are the same"}},
+		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 3, Chunk: 512 << 10, DataOffset: 1 << 20}, nil, RAID0, 3, []string{"raid5 parity-", "of 4 with 1 missing"}},
+		{raidmaker.Spec{Level: 4, Disks: 4, Chunk: 64 << 10}, []int{3}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing"}},
+		{raidmaker.Spec{Level: 6, Layout: 5, Disks: 5, Chunk: 64 << 10}, []int{3, 4}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing", "or the like"}},
+		{raidmaker.Spec{Level: 6, Layout: 18, Disks: 5, Chunk: 64 << 10}, []int{1, 4}, RAID5, 4, []string{"raid6 left-symmetric-6 of 5 with 2 missing"}},
+		{raidmaker.Spec{Level: 5, Layout: 2, Disks: 4, Chunk: 64 << 10}, []int{1}, RAID5, 4, []string{"raid6 left-symmetric-6 of 5 with 2 missing"}},
+		{raidmaker.Spec{Level: 6, Layout: 2, Disks: 5, Chunk: 64 << 10}, []int{0, 2}, RAID6, 5, nil},
+	} {
+		what := fmt.Sprintf("%s, chunk %d, without %v", title(c.spec), c.spec.Chunk, c.missing)
+		t.Run(what, func(t *testing.T) {
+			a, err := Open(volumes(shuffled(data, c.spec, c.missing, 5)), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, a, data)
+			r := a.Report()
+			if r.Level != c.level || len(r.Slots) != c.slots {
+				t.Errorf("it is called a %s of %d: %q", r.Level, len(r.Slots), r.Inferred)
+			}
+			said := strings.Join(r.Inferred, "\n")
+			for _, want := range c.or {
+				if !strings.Contains(said, want) {
+					t.Errorf("it does not say %q: %q", want, said)
+				}
+			}
+			if has := strings.Contains(said, "as well"); has != (c.or != nil) {
+				t.Errorf("it says %q", said)
+			}
+		})
+	}
+}
+
+// What was said outweighs what is simpler.
+func TestASaidLevelIsNotReplaced(t *testing.T) {
+	data, err := mailVolume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := raidmaker.Spec{Level: 6, Layout: 18, Disks: 5, Chunk: 64 << 10}
+	a, err := Open(volumes(shuffled(data, s, []int{1, 4}, 5)), Options{Level: RAID6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, a, data)
+	if r := a.Report(); r.Level != RAID6 || len(r.Slots) != 5 {
+		t.Errorf("it is called a %s of %d: %q", r.Level, len(r.Slots), r.Inferred)
 	}
 }
 
