@@ -91,8 +91,8 @@ func (s *scan) carve(ctx context.Context) error {
 
 // nextHeads gives the next heads in a state.
 func (s *scan) nextHeads(state int, after int64, most int) (out []int64, err error) {
-	err = s.notes.ask("SELECT off FROM head WHERE volume = ? AND done = ? AND off > ? ORDER BY off LIMIT ?",
-		[]any{s.note.id, state, after, most}, func(st *sqlite.Stmt) error {
+	err = s.notes.ask("SELECT off FROM head WHERE volume = ? AND done = ? AND off > ? ORDER BY off"+limit(most),
+		[]any{s.note.id, state, after}, func(st *sqlite.Stmt) error {
 			out = append(out, st.ColumnInt64(0))
 			return nil
 		})

@@ -105,7 +105,7 @@ func (s *scan) disputed(extents []fsys.Extent, table bool) (bool, error) {
 func (s *scan) eachFile(ctx context.Context, where string, do func(*fsys.File) error) error {
 	for after := int64(0); ; {
 		var batch []fsys.File
-		err := s.notes.ask("SELECT id, fact FROM file WHERE volume = ? AND id > ? AND "+where+" ORDER BY id LIMIT ?", []any{s.note.id, after, fileBatch},
+		err := s.notes.ask("SELECT id, fact FROM file WHERE volume = ? AND id > ? AND "+where+" ORDER BY id"+limit(fileBatch), []any{s.note.id, after},
 			func(st *sqlite.Stmt) error {
 				after = st.ColumnInt64(0)
 				var f fsys.File
@@ -227,6 +227,7 @@ type job struct {
 	file fsys.File
 	// current: no better record of the same inode names other places.
 	current bool
+	links   []link // its names
 }
 
 // A cursor is how far a walk over files is. Files of class 0 are live.
@@ -239,8 +240,8 @@ const fileBatch = 1000
 func (s *scan) nextFiles(after *cursor) (jobs []job, err error) {
 	err = s.notes.ask("SELECT id, class, first, fact, inode <> 0 AND EXISTS (SELECT 1 FROM file better WHERE better.volume = file.volume "+
 		"AND better.inode = file.inode AND better.generation = file.generation AND better.rank < file.rank) "+
-		"FROM file WHERE volume = ? AND done = 0 AND (class, first, id) > (?, ?, ?) ORDER BY class, first, id LIMIT ?",
-		[]any{s.note.id, after.class, after.first, after.id, fileBatch}, func(st *sqlite.Stmt) error {
+		"FROM file WHERE volume = ? AND done = 0 AND (class, first, id) > (?, ?, ?) ORDER BY class, first, id"+limit(fileBatch),
+		[]any{s.note.id, after.class, after.first, after.id}, func(st *sqlite.Stmt) error {
 			j := job{id: st.ColumnInt64(0), current: st.ColumnInt64(4) == 0}
 			*after = cursor{st.ColumnInt64(1), st.ColumnInt64(2), j.id}
 			if err := json.Unmarshal(column(st, 3), &j.file); err != nil {
@@ -249,6 +250,17 @@ func (s *scan) nextFiles(after *cursor) (jobs []job, err error) {
 			jobs = append(jobs, j)
 			return nil
 		})
+	if err != nil {
+		return nil, err
+	}
+	inodes := make([]uint64, len(jobs))
+	for i := range jobs {
+		inodes[i] = jobs[i].file.Inode
+	}
+	links, err := s.allLinks(inodes)
+	for i := range jobs {
+		jobs[i].links = links[inodes[i]]
+	}
 	return jobs, err
 }
 
@@ -276,7 +288,7 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 			return fileSeen, err
 		}
 	}
-	o, err := s.fileObject(f, howOf(f), j.current)
+	o, err := s.fileObject(j)
 	if errors.Is(err, fsys.ErrUnlikely) {
 		return fileSeen, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -157,17 +158,10 @@ const deepest = 64
 // an earlier file of the same number had.
 const maxPaths = 16
 
-// paths gives the paths that lead to an inode, likely ones first: those without
-// names that were removed, and whole ones before those that begin nowhere ("?").
-// named: one of them leads there from the root, and nothing on the way was removed.
-func (s *scan) paths(inode uint64) (out []string, named bool, err error) {
-	if inode == 0 {
-		return nil, false, nil
-	}
-	links, err := s.links(inode)
-	if err != nil {
-		return nil, false, err
-	}
+// paths gives the paths to which names lead, likely ones first: those without names
+// that were removed, and whole ones before those that begin nowhere ("?"). named: one
+// of them leads there from the root, and nothing on the way was removed.
+func (s *scan) paths(links []link) (out []string, named bool, err error) {
 	standing := map[string]bool{}
 	for _, l := range links {
 		dir, err := s.dir(l.parent, l.up)
@@ -192,37 +186,76 @@ type link struct {
 	gone       bool // it was removed, or may have been
 }
 
-// links gives the names of an inode. A name in freed space of an XFS directory
-// knows only the lower half of its inode's number.
-func (s *scan) links(inode uint64) (out []link, err error) {
-	take := func(st *sqlite.Stmt) error {
-		out = append(out, link{parent: uint64(st.ColumnInt64(0)), up: uint64(st.ColumnInt64(1)), name: string(column(st, 2)), gone: st.ColumnInt64(3) != 0})
-		return nil
-	}
-	const query = "SELECT parent, up, name, deleted FROM name WHERE volume = ? AND child = ? AND low = "
-	const order = " ORDER BY deleted, parent = 0, off LIMIT ?"
-	err = s.notes.ask(query+"0"+order, []any{s.note.id, int64(inode), maxPaths}, take)
-	if err != nil || len(out) > 0 || !s.halves {
-		return out, err
-	}
-	return out, s.notes.ask(query+"1"+order, []any{s.note.id, int64(inode & 0xffffffff), maxPaths}, take)
+// links gives the names of an inode, likely ones first.
+func (s *scan) links(inode uint64) ([]link, error) {
+	all, err := s.allLinks([]uint64{inode})
+	return all[inode], err
 }
 
-// dir gives a directory's path.
+// allLinks gives the names of several inodes at once. A name in freed space of an XFS
+// directory knows only the lower half of its inode's number.
+func (s *scan) allLinks(inodes []uint64) (map[uint64][]link, error) {
+	out := make(map[uint64][]link, len(inodes))
+	if err := s.linksTo(inodes, false, func(inode uint64, l link) { out[inode] = append(out[inode], l) }); err != nil || !s.halves {
+		return out, err
+	}
+	halves := map[uint64][]link{}
+	var left []uint64
+	for _, inode := range inodes {
+		if len(out[inode]) == 0 {
+			left = append(left, inode&0xffffffff)
+		}
+	}
+	err := s.linksTo(left, true, func(half uint64, l link) { halves[half] = append(halves[half], l) })
+	for _, inode := range inodes {
+		if len(out[inode]) == 0 {
+			out[inode] = halves[inode&0xffffffff]
+		}
+	}
+	return out, err
+}
+
+// linksTo yields names, at most maxPaths for each number.
+func (s *scan) linksTo(numbers []uint64, half bool, yield func(uint64, link)) error {
+	list := make([]int64, 0, len(numbers))
+	for _, n := range numbers {
+		if n != 0 {
+			list = append(list, int64(n))
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return s.notes.ask(`SELECT child, parent, up, name, deleted FROM (SELECT *, row_number() OVER (PARTITION BY child ORDER BY deleted, parent = 0, off) AS place
+		FROM name WHERE volume = ? AND child IN (SELECT value FROM json_each(?)) AND low = ?) WHERE place <= `+strconv.Itoa(maxPaths)+" ORDER BY child, place",
+		[]any{s.note.id, encode(list), flag(half)}, func(st *sqlite.Stmt) error {
+			yield(uint64(st.ColumnInt64(0)), link{parent: uint64(st.ColumnInt64(1)), up: uint64(st.ColumnInt64(2)), name: string(column(st, 3)), gone: st.ColumnInt64(4) != 0})
+			return nil
+		})
+}
+
+// dir gives a directory's path; up is its parent where only that is known.
 func (s *scan) dir(inode, up uint64) (dir, error) {
 	if d, ok := s.dirs.get(inode); ok {
 		return d, nil
 	}
-	var names []string
-	d := dir{path: "?", there: true}
-	reached := false
+	// below are the directories from inode upwards, each with its name, up to one whose
+	// path is known: d.
+	type step struct {
+		inode uint64
+		name  string
+		there bool
+	}
+	var below []step
+	d, sure := dir{path: "?"}, false
 	seen := map[uint64]bool{}
-	for at := inode; ; {
+	for at := inode; at != 0 && !seen[at] && len(below) <= deepest; {
 		if at == s.system.Root() {
-			d.path, reached = "", true
+			d, sure = dir{there: true}, true
 			break
 		}
-		if at == 0 || seen[at] || len(names) > deepest {
+		if known, ok := s.dirs.get(at); ok {
+			d, sure = known, true
 			break
 		}
 		seen[at] = true
@@ -240,13 +273,14 @@ func (s *scan) dir(inode, up uint64) (dir, error) {
 			}
 			break
 		}
-		names = append(names, links[0].name)
-		d.there = d.there && !links[0].gone
+		below = append(below, step{at, links[0].name, !links[0].gone})
 		at = links[0].parent
 	}
-	d.there = d.there && reached
-	for i := len(names) - 1; i >= 0; i-- {
-		d.path += "/" + names[i]
+	for _, b := range slices.Backward(below) {
+		d = dir{path: d.path + "/" + b.name, there: d.there && b.there}
+		if sure { // in a ring of directories, paths depend on where it was entered
+			s.dirs.put(b.inode, d)
+		}
 	}
 	s.dirs.put(inode, d)
 	return d, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 
 	"salvor/salvage/fsys"
@@ -195,6 +196,10 @@ func (n *notes) ask(query string, args []any, each func(*sqlite.Stmt) error) err
 	return n.run(query, args, each)
 }
 
+// limit ends a query: SQLite would compile it anew for each call if the number were
+// one of its parameters.
+func limit(n int) string { return " LIMIT " + strconv.Itoa(n) }
+
 // number runs a query that gives one number.
 func (n *notes) number(query string, args ...any) (v int64, err error) {
 	err = n.ask(query, args, func(s *sqlite.Stmt) error {
@@ -269,8 +274,8 @@ func (n *notes) trace(volume int64, t fsys.Trace) error {
 
 // traces gives the next traces of a kind behind an offset.
 func (n *notes) traces(volume int64, kind fsys.Kind, after int64, most int) (out []fsys.Trace, err error) {
-	err = n.ask("SELECT off, origin, seq, number, raw FROM trace WHERE volume = ? AND kind = ? AND off > ? ORDER BY off LIMIT ?",
-		[]any{volume, string(kind), after, most}, func(s *sqlite.Stmt) error {
+	err = n.ask("SELECT off, origin, seq, number, raw FROM trace WHERE volume = ? AND kind = ? AND off > ? ORDER BY off"+limit(most),
+		[]any{volume, string(kind), after}, func(s *sqlite.Stmt) error {
 			t := fsys.Trace{Kind: kind, Off: s.ColumnInt64(0), Origin: fsys.Origin(s.ColumnText(1)), Seq: uint64(s.ColumnInt64(2)),
 				Number: uint64(s.ColumnInt64(3)), Raw: make([]byte, s.ColumnLen(4))}
 			s.ColumnBytes(4, t.Raw)

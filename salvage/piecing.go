@@ -29,7 +29,7 @@ const unfound = "FROM want WHERE sha1 IS NOT NULL AND finding = ''"
 
 func (w wanted) Each(ctx context.Context, yield func(piece.Want) error) error {
 	for after := int64(0); ; {
-		batch, err := w.list("AND id > ? ORDER BY id LIMIT ?", after, traceBatch)
+		batch, err := w.list("AND id > ? ORDER BY id"+limit(traceBatch), after)
 		if err != nil || len(batch) == 0 {
 			return err
 		}
@@ -41,7 +41,7 @@ func (w wanted) Each(ctx context.Context, yield func(piece.Want) error) error {
 }
 
 func (w wanted) OfSize(ctx context.Context, size int64, yield func(piece.Want) error) error {
-	batch, err := w.list("AND size = ? LIMIT ?", size, traceBatch)
+	batch, err := w.list("AND size = ?"+limit(traceBatch), size)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (s *scan) wantsAt(off int64) (out []piece.Want, named bool, err error) {
 	if m.facts.messageID == "" {
 		return nil, false, nil
 	}
-	wants, err := s.notes.wanted("WHERE message_id = ? AND finding = '' AND sha1 IS NOT NULL LIMIT ?", bareID(m.facts.messageID), mostAlike)
+	wants, err := s.notes.wanted("WHERE message_id = ? AND finding = '' AND sha1 IS NOT NULL"+limit(mostAlike), bareID(m.facts.messageID))
 	if err != nil {
 		return nil, false, err
 	}
@@ -229,11 +229,14 @@ func (s *scan) rest(ctx context.Context, off int64) (c *carved, err error) {
 		return c, nil
 	}
 	// It is known not to be whole: where another beginning of mail stands, it is over.
-	end, err := s.notes.number("SELECT coalesce(min(off), ?) FROM head WHERE volume = ? AND off > ?", off+c.piece.Len, s.note.id, off)
+	length := c.piece.Len
+	next, err := s.notes.number("SELECT off FROM head WHERE volume = ? AND off > ? ORDER BY off LIMIT 1", s.note.id, off)
 	if err != nil {
 		return nil, err
 	}
-	length := min(c.piece.Len, end-off)
+	if next > off {
+		length = min(length, next-off)
+	}
 	c.object = s.runObject([]fsys.Extent{{Off: off, Len: length}}, length, "carved")
 	c.object.rest = true
 	return c, nil

@@ -234,10 +234,10 @@ func (e *engine) findings(ctx context.Context, yield func(*found.Finding) error)
 
 // eachFinding walks over findings, by ID.
 func (e *engine) eachFinding(ctx context.Context, where string, args []any, yield func(*found.Finding) error) error {
-	query := "SELECT fact, places FROM finding WHERE " + where + " AND id > ? ORDER BY id LIMIT ?"
+	query := "SELECT fact, places FROM finding WHERE " + where + " AND id > ? ORDER BY id" + limit(fileBatch)
 	for after := ""; ; {
 		var batch []found.Finding
-		err := e.notes.ask(query, append(slices.Clone(args), after, fileBatch), func(s *sqlite.Stmt) error {
+		err := e.notes.ask(query, append(slices.Clone(args), after), func(s *sqlite.Stmt) error {
 			var f found.Finding
 			if err := json.Unmarshal(column(s, 0), &f); err != nil {
 				return err

@@ -17,7 +17,8 @@ import (
 )
 
 // fileObject is a file of a file system.
-func (s *scan) fileObject(f *fsys.File, how string, current bool) (*object, error) {
+func (s *scan) fileObject(j *job) (*object, error) {
+	f := &j.file
 	longest := min(LongestMessage, s.v.Size()) // whoever claims more than there is lies
 	c, err := fsys.OpenContent(s.v, f, longest)
 	if err != nil {
@@ -30,9 +31,9 @@ func (s *scan) fileObject(f *fsys.File, how string, current bool) (*object, erro
 		}
 		return c, c.Missing, nil
 	}}
-	o.message = message{source: s.v.Name(), how: how, inode: f.Inode, offset: f.Trace.Off, date: f.ModTime, current: current, sized: f.Size >= 0,
+	o.message = message{source: s.v.Name(), how: howOf(f), inode: f.Inode, offset: f.Trace.Off, date: f.ModTime, current: j.current, sized: f.Size >= 0,
 		guess: f.Lost > 0 || f.Size < 0, extents: fsys.Pieces(f.Extents, c.Size())}
-	o.paths, o.named, err = s.paths(f.Inode)
+	o.paths, o.named, err = s.paths(j.links)
 	// An older record may be of another file that had the same number.
 	o.named = o.named && f.Trace.Origin == fsys.Table && !f.Deleted
 	o.live = o.named

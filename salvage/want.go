@@ -123,22 +123,22 @@ const mostAlike = 64
 
 // bySum gives the owed messages whose wire form has this SHA-1.
 func (n *notes) bySum(sum chunk.SHA1) ([]want, error) {
-	return n.wanted("WHERE sha1 = ? LIMIT ?", sum[:], mostAlike)
+	return n.wanted("WHERE sha1 = ?"+limit(mostAlike), sum[:])
 }
 
 // byPlace gives the owed message that stood there.
 func (n *notes) byPlace(o owner) ([]want, error) {
-	return n.wanted("WHERE user = ? AND folder = ? AND uid = ? LIMIT ?", o.user, o.folder, int64(o.uid), mostAlike)
+	return n.wanted("WHERE user = ? AND folder = ? AND uid = ?"+limit(mostAlike), o.user, o.folder, int64(o.uid))
 }
 
 // byName gives the owed messages that their store called so.
 func (n *notes) byName(name string) ([]want, error) {
-	return n.wanted("WHERE name = ? AND name <> '' LIMIT ?", name, mostAlike)
+	return n.wanted("WHERE name = ? AND name <> ''"+limit(mostAlike), name)
 }
 
 // byMessageID gives the owed messages with this Message-ID.
 func (n *notes) byMessageID(id string) ([]want, error) {
-	return n.wanted("WHERE message_id = ? AND message_id <> '' LIMIT ?", id, mostAlike)
+	return n.wanted("WHERE message_id = ? AND message_id <> ''"+limit(mostAlike), id)
 }
 
 // tombstones copies what users have deleted into the notes: there it is found by
@@ -155,7 +155,7 @@ func (e *engine) tombstones(ctx context.Context) error {
 
 // tombs gives users who deleted a content.
 func (e *engine) tombs(id chunk.ID) (users []string, err error) {
-	err = e.notes.ask("SELECT user FROM tomb WHERE content = ? LIMIT ?", []any{id[:], mostAlike}, func(s *sqlite.Stmt) error {
+	err = e.notes.ask("SELECT user FROM tomb WHERE content = ?"+limit(mostAlike), []any{id[:]}, func(s *sqlite.Stmt) error {
 		users = append(users, s.ColumnText(0))
 		return nil
 	})
