@@ -1,7 +1,7 @@
 package salvage
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -84,9 +84,15 @@ func isMap(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	line, _ := bufio.NewReaderSize(f, 256).ReadString('\n')
-	if strings.HasPrefix(line, "# Mapfile. Created by GNU ddrescue") || strings.HasPrefix(line, "# Rescue Logfile. Created by GNU ddrescue") {
-		return true, nil
+	head := make([]byte, 256) // the file may be a whole disk, without any line's end
+	n, err := readFull(f, head)
+	if err != nil {
+		return false, err
+	}
+	for _, line := range []string{"# Mapfile. Created by GNU ddrescue", "# Rescue Logfile. Created by GNU ddrescue"} {
+		if bytes.HasPrefix(head[:n], []byte(line)) {
+			return true, nil
+		}
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return false, err
