@@ -43,3 +43,40 @@ func BenchmarkLook(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTraces is what it costs to make files and names of traces, each.
+func BenchmarkTraces(b *testing.B) {
+	path, _ := filled(b, "")
+	v, err := volume.Open(path, volume.Options{})
+	must(b, err)
+	defer v.Close()
+	s := sweep(b, openImage(b, path))
+	f, err := Open(b.Context(), v)
+	must(b, err)
+	for _, m := range []struct {
+		name string
+		of   fsys.Kind
+		call func(fsys.Trace) error
+	}{
+		{"File", fsys.Inode, func(t fsys.Trace) error { _, err := f.File(b.Context(), t); return err }},
+		{"Entries", fsys.Names, func(t fsys.Trace) error {
+			return f.Entries(b.Context(), t, func(fsys.Entry) error { return nil })
+		}},
+		{"Map", fsys.Map, func(t fsys.Trace) error { _, err := f.File(b.Context(), t); return err }},
+	} {
+		for _, origin := range []fsys.Origin{fsys.Table, fsys.Log} {
+			var traces []fsys.Trace
+			for _, t := range s.traces {
+				if t.Kind == m.of && t.Origin == origin && m.call(t) == nil {
+					traces = append(traces, t)
+				}
+			}
+			b.Run(m.name+"/"+string(origin), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					must(b, m.call(traces[i%len(traces)]))
+				}
+			})
+		}
+	}
+}

@@ -62,6 +62,7 @@ func (m *mapper) extent(r run) (fsys.Extent, bool) {
 // follows them, as long as it makes sense. It tells how many made sense.
 func (m *mapper) records(b []byte, n uint64) int {
 	last, good := int64(-1), 0
+	m.extents = slices.Grow(m.extents, int(min(n, uint64(len(b)/recordLen))))
 	for i := range uint64(len(b) / recordLen) {
 		if i >= n && !m.stale || len(m.extents) >= maxExtents {
 			break

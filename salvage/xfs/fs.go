@@ -23,7 +23,8 @@ type FS struct {
 	geos atomic.Pointer[[]*geometry]
 	// certain: the geometry is a superblock's.
 	certain bool
-	logged  atomic.Bool // Known has read the log
+	logged  atomic.Bool                     // Known has read the log
+	items   atomic.Pointer[map[int64]*item] // of the log record that was read last, by place
 
 	mu      sync.Mutex
 	seen    evidence // by Open, and by a sweep where that had to infer the geometry

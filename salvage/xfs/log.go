@@ -3,7 +3,6 @@ package xfs
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
 
 	"salvor/salvage/fsys"
@@ -225,11 +224,14 @@ func (f *FS) looseRecord(off int64, put func(fsys.Trace) error) error {
 	return l.items.feed(r, l.item)
 }
 
-var errFound = errors.New("found")
-
 // loggedBlock puts a logged block together again: what was not logged of it is
-// zero. off is where its item begins.
+// zero. off is where its item begins. Who asks for one asks for the others of the
+// same record next: they are kept, a few MiB at most.
 func (f *FS) loggedBlock(ctx context.Context, off int64) ([]byte, error) {
+	if last := f.items.Load(); last != nil && (*last)[off] != nil {
+		block, _ := (*last)[off].block()
+		return block, nil
+	}
 	a, _ := f.main().area()
 	if off < a.start || off >= a.start+a.size {
 		a = logArea{}
@@ -238,27 +240,25 @@ func (f *FS) loggedBlock(ctx context.Context, off int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var block []byte
+	whole := map[int64]*item{}
 	var items assembler
 	for range 16 { // an item may go on in the next records
-		if r == nil || block != nil {
+		if r == nil {
 			break
 		}
-		err := items.feed(r, func(it *item) error {
-			if it.off != off {
-				return nil
-			}
-			block, _ = it.block()
-			return errFound
-		})
-		if err != nil && !errors.Is(err, errFound) {
+		if err := items.feed(r, func(it *item) error { whole[it.off] = it; return nil }); err != nil {
 			return nil, err
+		}
+		if it := whole[off]; it != nil {
+			f.items.Store(&whole)
+			block, _ := it.block()
+			return block, nil
 		}
 		if r, err = f.record(a, r.next()); err != nil {
 			return nil, err
 		}
 	}
-	return block, nil
+	return nil, nil
 }
 
 // recordBefore finds the record in which off lies.
