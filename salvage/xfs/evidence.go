@@ -122,8 +122,10 @@ func (f *FS) settle(e *evidence) (g *geometry, certain bool) {
 		return nil, false
 	}
 	shapes, blocks := e.shapes()
-	if len(shapes) == 0 && guess.version == 5 {
-		shapes = usual(e.base(), f.v.Size())
+	if guess.version == 5 && !slices.ContainsFunc(shapes, func(sh shape) bool { return !powerOf2(sh.size) }) {
+		// Numbers are places: so it is in all groups of such lengths, and in the first
+		// group of any.
+		shapes = append(usual(e.base(), f.v.Size()), shapes...)
 	}
 	guess, _ = f.infer(guess, shapes, blocks, e)
 	guess.blocks = (f.v.Size() - guess.base) / guess.block

@@ -267,10 +267,16 @@ type witness struct {
 	heads map[int64][]byte // by place
 }
 
+// maxHeads is at how many blocks it looks: a disk may need 10 ms for each.
+const maxHeads = 4096
+
 func (w *witness) head(off int64) []byte {
 	b, ok := w.heads[off]
 	if !ok {
 		b = make([]byte, minBlock)
+		if len(w.heads) >= maxHeads {
+			return b
+		}
 		if _, err := w.v.ReadAt(b, off); err != nil {
 			clear(b) // who reads on will meet the error again
 		}

@@ -24,7 +24,7 @@ func large(t *testing.T, options string, dirs int) *before {
 				to := filepath.Join(dir, fmt.Sprintf("user%d", i%dirs))
 				must(t, os.MkdirAll(to, 0o700))
 				must(t, os.WriteFile(filepath.Join(to, fmt.Sprintf("%d.", i)), slices.Concat(text(i, 200), body), 0o600))
-				for k := range 10 { // names for a block of their own
+				for k := range 40 { // names for a block of their own, inodes in the midst of the rest
 					must(t, os.WriteFile(filepath.Join(to, fmt.Sprintf("%d-%d.", i, k)), text(i*1000+k, 900), 0o600))
 				}
 			}
