@@ -37,6 +37,9 @@ func TestFollow(t *testing.T) {
 	filled := padded([]byte(letter))
 	text := []byte(letter + strings.Repeat("some text\n", 2000))
 	rest := bytes.Repeat([]byte("x\n"), 3000)
+	footed := padded(append(bytes.Clone(pic), "a list's footer\n"...)) // fills its blocks
+	other, head := picture(400), "To: a@example.org\nX-Sender: y\nX-Long: "
+	cached := []byte("Received: from a\r\nSubject: x\r\nFrom: a@example.org\r\nReferences: <1@a>\x00\x00\x01\x58Return-Path: <b@example.org>\r\nSubject: y\r\nDate: z\r\n")
 	for _, c := range []struct {
 		name    string
 		disk    *disk
@@ -72,6 +75,12 @@ func TestFollow(t *testing.T) {
 		{"bzip2", on(bzip2ed, pic), Options{}, int64(len(bzip2ed)), Stream, Whole, -1},
 		{"bzip2 at the end", &disk{data: bzip2ed}, Options{}, int64(len(bzip2ed)), Stream, Whole, -1},
 		{"zstd", on(zstded(pic), pic), Options{}, int64(len(zstded(pic))), Stream, Whole, -1},
+		{"closed, and a footer to a block's end, then base64", on(footed, other[8192:16384]), Options{}, int64(len(footed)), BlockEnd, Plausible, -1},
+		{"the same, then binary", on(footed, bytes.Repeat([]byte{1, 2, 3, 200}, 1024)), Options{}, int64(len(footed)), BlockEnd, Plausible, -1},
+		{"the same, then a tail with its boundary", on(footed, []byte("text\n--=_aboundary--\n")), Options{}, int64(len(footed)), BlockEnd, Plausible, -1},
+		{"the same, then more of it", on(footed, []byte("text\n")), Options{}, int64(len(footed)) + 5, ZeroTail, Plausible, -1},
+		{"headers in a cyrus.cache", on(cached), Options{}, int64(len(cached)), ZeroTail, NotMail, -1},
+		{"a cyrus.cache behind a header", on([]byte(head+strings.Repeat("x", block-len(head))), cached[3:]), Options{}, 4096, Misfit, Broken, 4096},
 		{"no head", on([]byte("nothing")), Options{}, 0, "", NotMail, -1},
 	} {
 		p := follow(t, c.disk, 0, c.o)

@@ -19,6 +19,7 @@ type walk struct {
 	until int64 // where it ended
 	torn  bool  // it ended within a line
 	lines []int64
+	after int64 // behind the last boundary, the first place where a line and a block end; 0: none
 	holes int64 // in a row
 	seen  int   // how much of odd
 	// passed is how many blocks that look like heads it has gone over.
@@ -40,6 +41,21 @@ const (
 // followText follows a message or an mbox.
 func (p *Piece) followText(s *section, o Options) error {
 	w := &walk{reading: newReading(o.Block, 0, p.Sign.Kind == Mbox), p: p, o: o, kind: p.Sign.Kind}
+	if err := w.run(s); err != nil {
+		return err
+	}
+	w.settle()
+	p.promise(o, s.size)
+	p.close()
+	if p.Break > 0 {
+		return p.want(s, o)
+	}
+	return nil
+}
+
+// run goes on until it stops.
+func (w *walk) run(s *section) error {
+	o := w.o
 	kept := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(kept)
 	buf := kept[:bufferSize/o.Block*o.Block]
@@ -68,12 +84,6 @@ func (p *Piece) followText(s *section, o Options) error {
 			w.off += n
 			b = b[n:]
 		}
-	}
-	w.settle()
-	p.promise(o, s.size)
-	p.close()
-	if p.Break > 0 {
-		return p.want(s, o)
 	}
 	return nil
 }
@@ -239,6 +249,9 @@ func (w *walk) boundary() {
 			w.lines = append(w.lines[:0], w.lines[1:]...)
 		}
 		w.lines = append(w.lines, at)
+		if w.after == 0 && m.epilogue {
+			w.after = at
+		}
 	}
 }
 
@@ -254,10 +267,20 @@ func (w *walk) settle() {
 		w.until, w.why = g, UnknownNext
 		p.Break = g / w.o.Block * w.o.Block
 	}
+	filled := w.after > 0 && w.after <= w.until // and not followed by zeros, as files are
 	switch {
+	case filled && m.stray > w.after:
+		p.end(w.after, BlockEnd, true)
+		p.end(w.until, w.why, false)
+		p.end(closed, StructEnd, false)
+		w.until, w.why = w.after, BlockEnd
 	case closed == 0, w.why == ZeroTail, w.why == ZeroBlock, w.why == StructEnd, w.why == NextHead && !w.torn:
 		p.end(w.until, w.why, true)
 		p.end(closed, StructEnd, false)
+	case filled:
+		p.end(w.after, BlockEnd, true)
+		p.end(closed, StructEnd, false)
+		p.end(w.until, w.why, false)
 	default:
 		p.end(closed, StructEnd, true)
 		p.end(w.until, w.why, false)
@@ -280,6 +303,9 @@ func (w *walk) judge(closed int64) {
 	cut := w.why != ZeroTail && w.why != StructEnd && closed == 0
 	w.finish()
 	p.Verdict, p.Why = w.verdict()
+	if w.mime.index {
+		p.Verdict, p.Why = NotMail, "it is a copy of headers in an index"
+	}
 	if p.Verdict == Broken && closed > 0 && w.why == Misfit {
 		p.Verdict, p.Why = Plausible, "it is closed, and something else follows"
 	}

@@ -31,6 +31,7 @@ type structure struct {
 	bad      int
 	header   int64 // where the first header ends; 0: not yet
 	noHeader bool
+	index    bool   // the first header is a copy in an index
 	ragged   bool   // lines of the first header are no fields
 	field    []byte // the present field, where it matters
 	kind     partKind
@@ -38,6 +39,7 @@ type structure struct {
 	parts    int
 	dashes   int64 // a line that looks like a boundary
 	alien    int64 // behind one that closes, in a message without parts; -1: one that opens
+	stray    int64 // one that closes, behind the message's last; 0: none
 	from     bool  // the first header has a From
 	opener   bool  // the first field is one with which messages begin
 	blobs    int   // lines of base64 in a row, in a text
@@ -150,8 +152,12 @@ func (s *structure) strange(r *reading, l *line) {
 	case !dashed && (s.dashes == 0 || r.last != s.dashes):
 	case dashed:
 		s.dashes = l.at
-		if !s.opened && bytes.HasSuffix(l.text, []byte("--")) && len(bytes.Trim(l.text, "-=_")) > 6 {
+		closes := bytes.HasSuffix(l.text, []byte("--")) && len(bytes.Trim(l.text, "-=_")) > 6
+		if closes && !s.opened {
 			s.alien = r.off
+		}
+		if closes && s.epilogue && s.stray == 0 {
+			s.stray = l.at
 		}
 	case len(l.text) > 8 && strings.EqualFold(string(l.text[:8]), "content-"):
 		if s.alien = -1; len(s.levels) > 0 {
@@ -198,6 +204,10 @@ func (s *structure) headerLine(r *reading, l *line) {
 		s.endHeader(r)
 		return
 	}
+	if l.bits&isNUL != 0 && s.header == 0 && ofIndex(l.text) {
+		s.index = s.index || l.at-r.base < r.align
+		r.note(l.at, "here are headers that an index has copied")
+	}
 	if l.text[0] == ' ' || l.text[0] == '\t' {
 		if s.field != nil && len(s.field)+len(l.text) < maxField {
 			s.field = append(s.field, l.text...)
@@ -236,6 +246,23 @@ func (s *structure) headerLine(r *reading, l *line) {
 	}
 	if name := l.text[:n]; len(name) > 11 && len(name) < 26 && (name[0]|0x20) == 'c' {
 		s.field = append([]byte{}, l.text...)
+	}
+}
+
+// ofIndex tells whether something like a cyrus.cache stands in a line: a length in
+// four bytes, the uppermost of them zeros, and a header that it has copied.
+func ofIndex(text []byte) bool {
+	for {
+		_, rest, ok := bytes.Cut(text, []byte("\x00\x00"))
+		if !ok {
+			return false
+		}
+		text = bytes.TrimLeft(rest, "\x00")
+		for skip := 1; skip <= 2 && skip < len(text); skip++ {
+			if n := fieldName(text[skip:]); n > 0 && pointsOf(text[skip:skip+n]) > 0 {
+				return true
+			}
+		}
 	}
 }
 
