@@ -77,7 +77,7 @@ func (in *inference) simplest(t trial) (guess, []guess) {
 		for _, sh := range in.shapes() {
 			for _, order := range fewer(t.order, len(t.order)-sh.n) {
 				g := guess{shape: sh, chunk: t.chunk, start: t.start, order: order}
-				if in.taste(g) == t.taste {
+				if in.recipe(g) == t.made {
 					all = append(all, g)
 				}
 			}
@@ -89,8 +89,8 @@ func (in *inference) simplest(t trial) (guess, []guess) {
 	return all[0], all[1:]
 }
 
-// taste is that of the volume that a guess makes; "" if it makes none.
-func (in *inference) taste(g guess) string {
+// recipe is that of the volume that a guess makes; "" if it makes none.
+func (in *inference) recipe(g guess) string {
 	d := in.decision(g)
 	if d.size() != nil {
 		return ""
@@ -99,7 +99,7 @@ func (in *inference) taste(g guess) string {
 	if err != nil {
 		return ""
 	}
-	return taste(a)
+	return d.recipe(a)
 }
 
 // fewer gives an order with n of its missing members taken out, in each way.

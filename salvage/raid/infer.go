@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"salvor/salvage/volume"
 )
@@ -197,7 +196,7 @@ type trial struct {
 	guess
 	d     *decision
 	a     *Array
-	taste string // some bytes of the volume: who has the same is the same
+	made  string // its recipe: who has the same is the same
 	notes []string
 	proof int64   // bytes of each member at which parity or copies agree
 	same  []guess // others that make the same volume
@@ -219,8 +218,8 @@ func (in *inference) verify(all []guess) (good []trial) {
 		if err != nil {
 			continue
 		}
-		t.a, t.taste = a, taste(a)
-		if i := slices.IndexFunc(good, func(o trial) bool { return o.taste == t.taste }); i >= 0 {
+		t.a, t.made = a, t.d.recipe(a)
+		if i := slices.IndexFunc(good, func(o trial) bool { return o.made == t.made }); i >= 0 {
 			good[i].same = append(good[i].same, g)
 			continue
 		}
@@ -281,21 +280,6 @@ func flow(a *Array, chunk int64) (on, off, places int) {
 		}
 	}
 	return on, off, places
-}
-
-// taste reads a little at many places.
-func taste(a *Array) string {
-	var s strings.Builder
-	p := make([]byte, 64)
-	for i := range int64(64) {
-		at := a.Size()/64*i + i*5*block
-		if i < 32 {
-			at = i * block // the beginning tells small chunks apart
-		}
-		unknown, _ := a.ReadAt(p, min(at, max(0, a.Size()-64)))
-		fmt.Fprintf(&s, "%x%v", p, len(unknown))
-	}
-	return s.String()
 }
 
 func (in *inference) decision(g guess) *decision {

@@ -135,15 +135,16 @@ func TestTheSimplestArrayIsTold(t *testing.T) {
 		missing []int
 		level   Level
 		slots   int
-		or      []string
+		or      []string // what else it may be
+		not     string   // and what it is not
 	}{
-		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 2, Chunk: 64 << 10}, nil, RAID0, 2, []string{"raid5 parity-", "of 3 with 1 missing", "the bytes are the same"}},
-		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 3, Chunk: 512 << 10, DataOffset: 1 << 20}, nil, RAID0, 3, []string{"raid5 parity-", "of 4 with 1 missing"}},
-		{raidmaker.Spec{Level: 4, Disks: 4, Chunk: 64 << 10}, []int{3}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing"}},
-		{raidmaker.Spec{Level: 6, Layout: 5, Disks: 5, Chunk: 64 << 10}, []int{3, 4}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing", "or the like"}},
-		{raidmaker.Spec{Level: 6, Layout: 18, Disks: 5, Chunk: 64 << 10}, []int{1, 4}, RAID5, 4, []string{"raid6 left-symmetric-6 of 5 with 2 missing"}},
-		{raidmaker.Spec{Level: 5, Layout: 2, Disks: 4, Chunk: 64 << 10}, []int{1}, RAID5, 4, []string{"raid6 left-symmetric-6 of 5 with 2 missing"}},
-		{raidmaker.Spec{Level: 6, Layout: 2, Disks: 5, Chunk: 64 << 10}, []int{0, 2}, RAID6, 5, nil},
+		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 2, Chunk: 64 << 10}, nil, RAID0, 2, []string{"raid5 parity-first of 3 with 1 missing, raid5 parity-last of 3 with 1 missing, ", "the bytes are the same"}, "raid10"},
+		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 3, Chunk: 512 << 10, DataOffset: 1 << 20}, nil, RAID0, 3, []string{"raid5 parity-first of 4 with 1 missing"}, "symmetric"},
+		{raidmaker.Spec{Level: 4, Disks: 4, Chunk: 64 << 10}, []int{3}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing"}, "symmetric"},
+		{raidmaker.Spec{Level: 6, Layout: 5, Disks: 5, Chunk: 64 << 10}, []int{3, 4}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing", "or the like"}, "symmetric"},
+		{raidmaker.Spec{Level: 6, Layout: 18, Disks: 5, Chunk: 64 << 10}, []int{1, 4}, RAID5, 4, []string{"as well raid6 left-symmetric-6 of 5 with 2 missing: "}, "raid0"},
+		{raidmaker.Spec{Level: 5, Layout: 2, Disks: 4, Chunk: 64 << 10}, []int{1}, RAID5, 4, []string{"as well raid6 left-symmetric-6 of 5 with 2 missing: "}, "raid0"},
+		{raidmaker.Spec{Level: 6, Layout: 2, Disks: 5, Chunk: 64 << 10}, []int{0, 2}, RAID6, 5, nil, "raid5"},
 	} {
 		what := fmt.Sprintf("%s, chunk %d, without %v", title(c.spec), c.spec.Chunk, c.missing)
 		t.Run(what, func(t *testing.T) {
@@ -162,7 +163,7 @@ func TestTheSimplestArrayIsTold(t *testing.T) {
 					t.Errorf("it does not say %q: %q", want, said)
 				}
 			}
-			if has := strings.Contains(said, "as well"); has != (c.or != nil) {
+			if has := strings.Contains(said, "as well"); has != (c.or != nil) || strings.Contains(said, c.not) {
 				t.Errorf("it says %q", said)
 			}
 		})
