@@ -2,7 +2,6 @@ package salvage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"salvor/salvage/raid"
@@ -79,12 +78,9 @@ func (s *Sources) inferred(ctx context.Context, disks []volume.Volume) ([]volume
 		return disks, nil
 	}
 	a, err := raid.Open(loose, raid.Options{UseStale: true})
-	if errors.Is(err, raid.ErrUnsure) {
+	if err != nil {
 		s.note("%v; the disks are read one by one: if they are of one array, name all of it, or say what is known of it with --raid (--raid none reads them so without trying)", err)
 		return disks, nil
-	}
-	if err != nil {
-		return nil, err
 	}
 	return append(out, a), s.tell(ctx, a)
 }

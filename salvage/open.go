@@ -154,6 +154,11 @@ func Open(ctx context.Context, spec Spec) (s *Sources, err error) {
 	if disks, err = s.arrays(ctx, spec, disks); err != nil {
 		return s, err
 	}
+	if spec.RAID == "" || spec.RAID == "auto" {
+		if disks, err = s.partitioned(ctx, disks); err != nil {
+			return s, err
+		}
+	}
 	parts, notes := volume.Parts(disks)
 	s.Notes = append(s.Notes, notes...)
 	if spec.RAID == "" || spec.RAID == "auto" {

@@ -25,6 +25,10 @@ const (
 	mostGPTBytes  = 4 << 20 // of entries
 )
 
+// gptRAID is A19D880F-05FC-4D3B-A006-743F0F84911E, the type of members of Linux's software
+// RAID, as it stands on a disk: the first three groups begin with their last byte.
+const gptRAID = "\x0F\x88\x9D\xA1\xFC\x05\x3B\x4D\xA0\x06\x74\x3F\x0F\x84\x91\x1E"
+
 // readGPT reads the GUID partition table from its first or its second header,
 // whichever is proved better by the checksums. It is nil where there is neither.
 func readGPT(v Volume, sizes []int64) (best *table, err error) {
@@ -116,7 +120,7 @@ func (h *gptHeader) table(v Volume) (t *table, proved bool, err error) {
 		if most := uint64(math.MaxInt64 / h.sector); first <= last && last < most {
 			r = Range{int64(first) * h.sector, int64(last-first+1) * h.sector}
 		}
-		t.parts = append(t.parts, partition{int(i + 1), r})
+		t.parts = append(t.parts, partition{int(i + 1), r, string(e[:16]) == gptRAID})
 	}
 	return t, proved, nil
 }

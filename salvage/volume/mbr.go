@@ -9,6 +9,7 @@ import (
 const (
 	mbrEmpty      = 0x00
 	mbrProtective = 0xEE // the disk has a GPT
+	mbrRAID       = 0xFD // Linux's software RAID
 	mbrEntries    = 446  // where the four entries begin
 )
 
@@ -104,7 +105,7 @@ func mbrTable(v Volume, entries [4]mbrEntry, sector int64) (*table, error) {
 			t.protective = true
 			t.notes = append(t.notes, fmt.Sprintf("%s: it had a GPT, of which neither copy is left; partition it by hand (losetup --offset) if nothing is found", v.Name()))
 		case !e.extended():
-			t.parts = append(t.parts, partition{i + 1, e.in(sector)})
+			t.parts = append(t.parts, partition{i + 1, e.in(sector), e.kind == mbrRAID})
 		}
 	}
 	for _, e := range entries {
@@ -139,7 +140,7 @@ func (t *table) logical(v Volume, extended Range, sector int64) error {
 		}
 		if e := entries[0]; e.used() {
 			r := e.in(sector)
-			t.parts = append(t.parts, partition{number, Range{at + r.Off, r.Len}})
+			t.parts = append(t.parts, partition{number, Range{at + r.Off, r.Len}, e.kind == mbrRAID})
 		}
 		next := entries[1]
 		if !next.used() || !next.extended() {

@@ -17,7 +17,26 @@ const (
 type partition struct {
 	number int
 	Range
+	raid bool // its type is that of Linux's software RAID
 }
+
+// An Entry is what a partition table says of a partition beside its place.
+type Entry struct {
+	Number int
+	RAID   bool // its type is that of Linux's software RAID: fd, or A19D880F-05FC-4D3B-A006-743F0F84911E
+}
+
+// EntryOf gives what the table says of a volume that Partitions gave.
+func EntryOf(v Volume) (e Entry, ok bool) {
+	if s, is := v.(*section); is {
+		e = s.entry
+	}
+	return e, e.Number > 0
+}
+
+// Content names what a volume begins with, as far as its first blocks say it; "":
+// nobody knows.
+func Content(v Volume) (string, error) { return contentAt(v, 0) }
 
 // A table is a partition table that was read.
 type table struct {
@@ -49,7 +68,7 @@ func Partitions(v Volume) ([]Volume, []string) {
 			notes = append(notes, fmt.Sprintf("%s partition %d: all of its %d bytes lie behind the end of what there is; copy the disk whole", v.Name(), p.number, p.Len))
 			continue
 		}
-		parts = append(parts, Section(v, p.Off, p.Len, fmt.Sprintf("%s partition %d", v.Name(), p.number)))
+		parts = append(parts, &section{v, p.Off, p.Len, fmt.Sprintf("%s partition %d", v.Name(), p.number), Entry{p.number, p.raid}})
 		if p.End() > v.Size() {
 			notes = append(notes, fmt.Sprintf("%s partition %d: its last %d bytes lie behind the end of what there is, and are unknown; copy the disk whole",
 				v.Name(), p.number, p.End()-v.Size()))

@@ -360,3 +360,32 @@ func FuzzPartitions(f *testing.F) {
 		}
 	})
 }
+
+func TestEntries(t *testing.T) {
+	for _, c := range []struct {
+		script string
+		want   []Entry
+	}{
+		{"label: gpt\nsize=2MiB, type=A19D880F-05FC-4D3B-A006-743F0F84911E\nsize=2MiB\n", []Entry{{1, true}, {2, false}}},
+		{"label: dos\nsize=2MiB, type=83\nsize=2MiB, type=fd\nsize=10MiB, type=5\nsize=2MiB, type=8e\nsize=2MiB, type=fd\n",
+			[]Entry{{1, false}, {2, true}, {4, false}, {5, true}}},
+	} {
+		path := sparse(t, "disk.img", 32<<20)
+		run(t, c.script, "sfdisk", "--quiet", path)
+		parts, _ := Partitions(open(t, path, Options{}))
+		var got []Entry
+		for _, p := range parts {
+			e, ok := EntryOf(p)
+			if !ok {
+				t.Errorf("%s has no entry", p.Name())
+			}
+			got = append(got, e)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q: %v, not %v", c.script, got, c.want)
+		}
+	}
+	if e, ok := EntryOf(memory(t, "disk", make([]byte, 4096))); ok {
+		t.Errorf("a disk has the entry %v", e)
+	}
+}

@@ -7,13 +7,14 @@ import "math"
 // nothing: v belongs to who opened it.
 func Section(v Volume, off, length int64, name string) Volume {
 	off = max(0, off)
-	return &section{v, off, min(max(0, length), math.MaxInt64-off), name}
+	return &section{below: v, off: off, size: min(max(0, length), math.MaxInt64-off), name: name}
 }
 
 type section struct {
 	below     Volume
 	off, size int64
 	name      string
+	entry     Entry // of a partition
 }
 
 func (s *section) Name() string { return s.name }
@@ -73,7 +74,7 @@ func Extend(v Volume, size int64) Volume {
 	if size <= v.Size() {
 		return v
 	}
-	return &extended{section{v, 0, size, v.Name()}}
+	return &extended{section{below: v, size: size, name: v.Name()}}
 }
 
 type extended struct{ section }
