@@ -24,7 +24,11 @@ func (s *Sources) arrays(ctx context.Context, spec Spec, disks []volume.Volume) 
 	if err != nil {
 		return nil, err
 	}
-	a, err := raid.Open(disks, o)
+	members, err := s.behindTables(ctx, o, disks)
+	if err != nil {
+		return nil, err
+	}
+	a, err := raid.Open(members, o)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +119,7 @@ func alike(disks []volume.Volume) bool {
 
 func raidOptions(spec Spec, disks []volume.Volume) (o raid.Options, err error) {
 	if o.Level, err = raid.ParseLevel(spec.RAID); err != nil {
-		return o, err
+		return o, wrong("%w", err)
 	}
 	o.UseStale = true
 	o.Layout, o.Chunk = raid.Layout(spec.Layout), spec.Chunk

@@ -129,3 +129,55 @@ func (s *Sources) unlabelled(ctx context.Context, k kin, members []volume.Volume
 	s.note("%s", what)
 	return a, s.tell(ctx, a)
 }
+
+// behindTables gives the partitions that are members of an array of which the operator
+// names whole disks: those of the type, else the only one of each disk that may be a
+// member; the same number on all disks. Where that is not so, or he says where data
+// begins, the members are the disks as they are.
+func (s *Sources) behindTables(ctx context.Context, o raid.Options, disks []volume.Volume) ([]volume.Volume, error) {
+	if o.DataOffset != nil || len(disks) < 2 {
+		return disks, nil
+	}
+	var members []volume.Volume
+	number := 0
+	for _, d := range disks {
+		m, err := onlyMember(ctx, o.Level, d)
+		if err != nil {
+			return nil, err
+		}
+		e, ok := volume.EntryOf(m)
+		if !ok || number > 0 && e.Number != number {
+			return disks, nil
+		}
+		number = e.Number
+		members = append(members, m)
+	}
+	s.note("the members of the array are taken to be partition %d of each disk (--data-offset takes the disks themselves)", number)
+	return members, nil
+}
+
+// onlyMember gives the partition of a disk that is the member of an array; the disk,
+// if there is none or several.
+func onlyMember(ctx context.Context, level raid.Level, d volume.Volume) (volume.Volume, error) {
+	var typed, likely []volume.Volume
+	parts, _ := volume.Partitions(d)
+	for _, p := range parts {
+		if e, _ := volume.EntryOf(p); e.RAID {
+			typed = append(typed, p)
+		}
+		is, err := mayBeMember(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			likely = append(likely, p)
+		}
+	}
+	switch {
+	case len(typed) == 1:
+		return typed[0], nil
+	case len(typed) == 0 && len(likely) == 1 && level != raid.RAID1: // mirrors of whole disks have the same table on all
+		return likely[0], nil
+	}
+	return d, nil
+}

@@ -54,6 +54,7 @@ func TestMembersInPartitions(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		sources []string
+		said    salvage.Spec // of the sources
 		volumes int
 		all     bool // of the image's messages are found
 		notes   []string
@@ -65,6 +66,15 @@ func TestMembersInPartitions(t *testing.T) {
 		{name: "of the right type, in an MBR", sources: disks("mbr", "dos", "fd", bare...), volumes: 5, notes: []string{"4 members, 0 missing"}},
 		{name: "of any type", sources: disks("any", "dos", "83", stripes[1], stripes[0]), volumes: 3, all: true,
 			notes: []string{"begins with nothing that is known", "2 members, 0 missing"}},
+		{name: "said to be members", sources: []string{gpt[2], gpt[0], gpt[3]}, said: salvage.Spec{RAID: "5"}, volumes: 1,
+			notes: []string{"taken to be partition 2 of each disk", "4 members, 1 missing"}},
+		{name: "said to be members, and in which order", sources: []string{gpt[2], gpt[0], gpt[3]},
+			said:    salvage.Spec{RAID: "5", Chunk: 64 << 10, Layout: "left-symmetric", Order: []string{gpt[0], "missing", gpt[2], gpt[3]}},
+			volumes: 1, all: true, notes: []string{"taken to be partition 2 of each disk"}},
+		{name: "said to be members, and where they begin", sources: gpt, said: salvage.Spec{RAID: "5", DataOffset: 4 << 20}, volumes: 1,
+			notes: []string{"4 members, 0 missing"}, not: []string{"partition"}},
+		{name: "said to be mirrors", sources: disks("mirror", "gpt", "L", image, image), said: salvage.Spec{RAID: "1"}, volumes: 2, notes: []string{"2 members, 0 missing"},
+			not: []string{"partition 2 of each"}},
 		{name: "beside another disk", sources: append([]string{s.other(t)}, gpt...), volumes: 6, notes: []string{"4 members, 0 missing"}},
 		{name: "beside a disk whose partition is larger", sources: append(disks("larger", "gpt", linuxRAID, randomDisk(3, 60<<20)), gpt...), volumes: 7, notes: []string{"4 members, 0 missing"}},
 		{name: "not members, although the table says so", sources: disks("liar", "gpt", linuxRAID, randomDisk(1, 20<<20), randomDisk(2, 20<<20)), volumes: 4,
@@ -74,7 +84,8 @@ func TestMembersInPartitions(t *testing.T) {
 		{name: "too small for anything", sources: disks("small", "gpt", linuxRAID, randomDisk(1, 4<<20), randomDisk(2, 4<<20)), volumes: 4, not: []string{"array"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			spec := salvage.Spec{Sources: test.sources}
+			spec := test.said
+			spec.Sources = test.sources
 			sources, err := salvage.Open(t.Context(), spec)
 			if err != nil {
 				t.Fatal(err)

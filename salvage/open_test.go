@@ -359,7 +359,7 @@ func TestNoSources(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || bytes.Contains([]byte(err.Error()), []byte("\n")) {
 			t.Errorf("%+v: error %v, want %q", *spec, err, want)
 		}
-		if said := spec.Order != nil || spec.Maps != nil; errors.Is(err, salvage.ErrSpec) != said {
+		if said := spec.Order != nil || spec.Maps != nil || spec.RAID == "seven"; errors.Is(err, salvage.ErrSpec) != said {
 			t.Errorf("%+v: whether the spec is wrong: %v", *spec, err)
 		}
 	}

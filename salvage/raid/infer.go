@@ -52,21 +52,21 @@ type inference struct {
 	o       Options
 	s       *survey
 	kin     kinship
-	starts  []int64 // candidates for the beginning of the data, relative to the survey
-	anchor  string  // what was found at the beginning; "" if nothing was
+	starts  []int64          // candidates for the beginning of the data, relative to the survey
+	anchors map[int64]string // what was found at the beginnings; empty if nothing was
 }
 
 // begin finds where the data may begin.
 func (in *inference) begin() []int64 {
 	if len(in.o.DataOffset) > 0 {
-		in.anchor = "data offset as given"
 		return []int64{0}
 	}
+	in.anchors = map[int64]string{}
 	var starts []int64
 	for _, f := range findStarts(in.members) {
 		if !slices.Contains(starts, f.at) && len(starts) < 4 {
 			starts = append(starts, f.at)
-			in.anchor = fmt.Sprintf("%s begins at %d of %s", f.kind, f.at, in.members[f.member].Name())
+			in.anchors[f.at] = fmt.Sprintf("%s begins at %d of %s", f.kind, f.at, in.members[f.member].Name())
 		}
 	}
 	if len(starts) > 0 {
@@ -103,8 +103,8 @@ func (in *inference) source(i int, start int64) *source {
 func (in *inference) remark(d *decision, start int64) {
 	switch {
 	case len(in.o.DataOffset) > 0:
-	case in.anchor != "":
-		d.report.Inferred = append(d.report.Inferred, fmt.Sprintf("data offset %d: %s", start, in.anchor))
+	case in.anchors[start] != "":
+		d.report.Inferred = append(d.report.Inferred, fmt.Sprintf("data offset %d: %s", start, in.anchors[start]))
 	default:
 		d.report.Inferred = append(d.report.Inferred, fmt.Sprintf("data offset %d is a guess: nothing that a volume begins with was found", start))
 	}
@@ -235,7 +235,7 @@ func (in *inference) verify(all []guess) (good []trial) {
 		}
 		right, wrong := anchors(a)
 		t.score += anchorGain * float64(right-wrong)
-		if right == 0 && in.anchor != "" && in.o.DataOffset == nil {
+		if right == 0 && len(in.anchors) > 0 {
 			continue // a volume begins there, but not like this
 		}
 		if right > 1 {
