@@ -27,6 +27,7 @@ type message struct {
 	extents []fsys.Extent
 	date    time.Time
 	name    string // what its store called its file, where a container tells
+	within  owner  // whose the container is that it was found in
 
 	id      chunk.ID // of the wire form
 	sha1    chunk.SHA1
@@ -125,6 +126,9 @@ func (m *message) places() (out []place) {
 		if at := readPath(p); at.user != "" || at.name != "" || at.uid != 0 {
 			out = append(out, at)
 		}
+	}
+	if m.within.user != "" {
+		out = append(out, place{owner: m.within})
 	}
 	return out
 }

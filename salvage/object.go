@@ -236,6 +236,9 @@ func (e *engine) takeInner(ctx context.Context, o *object, at *seeker, in *carve
 	if !in.Date.IsZero() {
 		m.date = in.Date
 	}
+	if len(o.paths) > 0 && (in.Kind == carve.Mbox || in.Kind == carve.Dbox) {
+		m.within = holderOwner(o.paths[0], in.Kind, in.Mailbox)
+	}
 	var broke error
 	body := readerFunc(func(p []byte) (int, error) {
 		n, err := in.Body.Read(p)

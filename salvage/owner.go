@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"salvor/salvage/carve"
 )
 
 // An owner is whose a message is, as far as something tells.
@@ -150,4 +152,59 @@ func dboxOwner(dirs []string, uid uint32) owner {
 		return owner{user: user, folder: strings.Join(dirs[i+1:], "/"), uid: uid, by: "path"}
 	}
 	return owner{}
+}
+
+// holderOwner reads the path of a file that holds many messages: whose they are.
+//
+//	/home/NAME/mdbox/storage/m.5     mdbox; the folder stands beside each message
+//	/var/mail/NAME                   mbox
+//	/home/NAME/mail/FOLDER           mbox
+//
+// Of other mboxes nobody can tell: people keep them wherever they like.
+func holderOwner(p string, kind carve.Kind, folder string) owner {
+	parts := strings.Split(strings.Trim(path.Clean("/"+p), "/"), "/")
+	file, dirs := parts[len(parts)-1], parts[:len(parts)-1]
+	n := len(dirs)
+	if kind == carve.Dbox {
+		if n < 2 || dirs[n-1] != "storage" || !strings.HasPrefix(file, "m.") {
+			return owner{}
+		}
+		user := dirs[n-2]
+		if slices.Contains(dboxNames, user) {
+			if n < 3 {
+				return owner{} // the tree begins below its user
+			}
+			user = dirs[n-3]
+		}
+		return told(owner{user: user, folder: folder})
+	}
+	for i := n - 1; i >= 0; i-- {
+		if dirs[i] != "mail" && dirs[i] != "Mail" {
+			continue
+		}
+		switch {
+		case i == n-1 && (i == 0 || dirs[i-1] == "var" || dirs[i-1] == "spool"):
+			return told(owner{user: file, folder: "INBOX"})
+		case i > 1 && dirs[i-2] == "home":
+			folder := strings.Join(append(slices.Clone(dirs[i+1:]), file), "/")
+			if strings.EqualFold(folder, "INBOX") {
+				folder = "INBOX"
+			}
+			return told(owner{user: dirs[i-1], folder: folder})
+		}
+	}
+	return owner{}
+}
+
+// dboxNames are what the directory above an mdbox's storage is called, below its user.
+var dboxNames = []string{"mdbox", "dbox", "sdbox", "mail", "Mail", "Maildir"}
+
+// told is an owner that a path tells; none where the path has only a number in his
+// place.
+func told(o owner) owner {
+	if o.user == "" || strings.HasPrefix(o.user, "#") || o.user == "?" || o.user == "lost+found" {
+		return owner{}
+	}
+	o.by = "path"
+	return o
 }

@@ -1,6 +1,10 @@
 package salvage
 
-import "testing"
+import (
+	"testing"
+
+	"salvor/salvage/carve"
+)
 
 func TestReadPath(t *testing.T) {
 	for _, test := range []struct {
@@ -32,6 +36,34 @@ func TestReadPath(t *testing.T) {
 		{"user/5.", place{owner: owner{uid: 5}, dir: "user"}},
 	} {
 		if got := readPath(test.path); got != test.want {
+			t.Errorf("%s: %+v, want %+v", test.path, got, test.want)
+		}
+	}
+}
+
+func TestHolderOwner(t *testing.T) {
+	for _, test := range []struct {
+		path string
+		kind carve.Kind
+		want owner
+	}{
+		{"/var/mail/alice", carve.Mbox, owner{"alice", "INBOX", 0, "path"}},
+		{"/spool/mail/alice", carve.Mbox, owner{"alice", "INBOX", 0, "path"}},
+		{"/mail/alice", carve.Mbox, owner{"alice", "INBOX", 0, "path"}},
+		{"/home/alice/mail/inbox", carve.Mbox, owner{"alice", "INBOX", 0, "path"}},
+		{"/home/alice/mail/Work/2024", carve.Mbox, owner{"alice", "Work/2024", 0, "path"}},
+		{"/srv/mail/archive/2024", carve.Mbox, owner{}},
+		{"/home/alice/old.mbox", carve.Mbox, owner{}},
+		{"?/#12/mail/alice", carve.Mbox, owner{}},
+		{"/home/alice/mdbox/storage/m.5", carve.Dbox, owner{"alice", "Sent", 0, "path"}},
+		{"/vmail/alice/storage/m.5", carve.Dbox, owner{"alice", "Sent", 0, "path"}},
+		{"/mdbox/storage/m.5", carve.Dbox, owner{}},
+		{"?/#12/storage/m.5", carve.Dbox, owner{}},
+		{"/vmail/alice/storage/dovecot.map.index", carve.Dbox, owner{}},
+		{"", carve.Dbox, owner{}},
+		{"/", carve.Mbox, owner{}},
+	} {
+		if got := holderOwner(test.path, test.kind, "Sent"); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.path, got, test.want)
 		}
 	}

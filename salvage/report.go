@@ -25,6 +25,8 @@ type Report struct {
 	Superseded int64 `json:"superseded"`
 	// UnreadableBytes are bytes of all sources that nobody could read.
 	UnreadableBytes int64 `json:"unreadable_bytes"`
+	// UnreadFiles are files and directories of trees that nobody could read.
+	UnreadFiles int64 `json:"unread_files"`
 
 	// Owed is how many messages the incident owes; each is one of the others.
 	Owed int64 `json:"owed"`
@@ -53,7 +55,9 @@ type Source struct {
 	Files    int64  `json:"files"`    // that any record describes
 	Carved   int64  `json:"carved"`   // messages, and parts of such, that no file explains
 	Nonsense int64  `json:"nonsense"` // records that made no sense
-	Found    Counts `json:"found"`
+	// UnreadFiles are files and directories of a tree that nobody could read.
+	UnreadFiles int64  `json:"unread_files"`
+	Found       Counts `json:"found"`
 }
 
 // A User is what was found of one user's mail: Name "" is nobody's.

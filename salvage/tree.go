@@ -25,7 +25,11 @@ func (e *engine) tree(ctx context.Context, dir string) (err error) {
 	e.o.Progress.Stage(dir)
 	return tree.Walk(ctx, root, tree.Options{}, func(it tree.Item) error {
 		if it.Err != nil {
-			e.trouble(source, fmt.Sprintf("%s/%s: %v", dir, it.Path, it.Err))
+			if line := fmt.Sprintf("%s/%s: %v", dir, it.Path, it.Err); errors.Is(it.Err, tree.ErrOtherDevice) {
+				e.report.Notes = append(e.report.Notes, line)
+			} else {
+				e.trouble(source, line)
+			}
 			return nil
 		}
 		if it.Again || it.Size == 0 || it.Size > LongestMessage {
@@ -40,7 +44,8 @@ func (e *engine) tree(ctx context.Context, dir string) (err error) {
 
 // trouble counts what could not be read of a tree, and tells the first ones.
 func (e *engine) trouble(s *Source, line string) {
-	if s.Nonsense++; s.Nonsense <= mostNotes {
+	e.report.UnreadFiles++
+	if s.UnreadFiles++; s.UnreadFiles <= mostNotes {
 		e.report.Notes = append(e.report.Notes, line)
 	}
 }

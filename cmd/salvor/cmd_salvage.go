@@ -296,7 +296,7 @@ func (a *app) printSalvaged(r *salvage.Report, c *cli.Context) error {
 		}
 		return salvageVerdict(r)
 	}
-	a.print("%s found in %s, of which %s cannot be read", counted(r.Candidates, "message"), counted(len(r.Sources), "source"), size(r.UnreadableBytes))
+	a.print("%s found in %s, of which %s", counted(r.Candidates, "message"), counted(len(r.Sources), "source"), unread(r))
 	for _, line := range []struct {
 		n    int64
 		what string
@@ -352,9 +352,20 @@ func (a *app) salvageNext(r *salvage.Report, c *cli.Context) {
 	}
 }
 
+// unread says what nobody could read.
+func unread(r *salvage.Report) string {
+	switch {
+	case r.UnreadFiles == 1:
+		return size(r.UnreadableBytes) + " and 1 file or directory cannot be read"
+	case r.UnreadFiles > 1:
+		return fmt.Sprintf("%s and %d files or directories cannot be read", size(r.UnreadableBytes), r.UnreadFiles)
+	}
+	return size(r.UnreadableBytes) + " cannot be read"
+}
+
 func salvageVerdict(r *salvage.Report) error {
-	if r.UnreadableBytes == 0 && r.Damaged == 0 {
+	if r.UnreadableBytes == 0 && r.UnreadFiles == 0 && r.Damaged == 0 {
 		return nil
 	}
-	return incompletef("%s cannot be read, %s found", size(r.UnreadableBytes), counted(r.Damaged, "damaged message"))
+	return incompletef("%s, %s found", unread(r), counted(r.Damaged, "damaged message"))
 }
