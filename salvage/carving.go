@@ -17,6 +17,7 @@ const (
 	headLeft    = 0 // not looked at yet
 	headDone    = 1
 	headPending = 2 // it is one, and what follows it is not the whole of it
+	headWithin  = 3 // it is within the message before it
 )
 
 // explainFiles marks what is explained by now, unless this run has done it all: the
@@ -164,23 +165,46 @@ func (s *scan) follow(ctx context.Context, off int64) (*carved, error) {
 			return c, nil
 		}
 	}
-	var err error
-	if c.piece, err = carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()}); err != nil {
+	if err := s.readOn(ctx, c); err != nil {
 		return nil, err
 	}
 	if c.piece.Verdict == carve.Whole || c.piece.Verdict == carve.Plausible {
 		c.object = s.runObject([]fsys.Extent{{Off: off, Len: c.piece.Len}}, c.piece.Len, "carved")
+		c.object.why = c.piece.Why
 	}
 	return c, nil
+}
+
+// readOn reads on from a head by what stands there.
+func (s *scan) readOn(ctx context.Context, c *carved) error {
+	back, err := s.unexplainedBefore(c.off)
+	if err == nil {
+		c.piece, err = carve.Follow(ctx, s.v, c.off, carve.Options{Block: s.block(), Back: back})
+	}
+	return err
+}
+
+// unexplainedBefore is how many bytes right before a head nothing explains, as far as
+// carving may look back.
+func (s *scan) unexplainedBefore(off int64) (n int64, err error) {
+	for block := s.block(); n < carve.MaxBack && off-n-block >= 0; n += block {
+		if is, err := s.ground.explained(off - n - block); is || err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // takeCarved judges what was carved. One that is not whole waits: its other pieces
 // may be found.
 func (s *scan) takeCarved(ctx context.Context, c *carved) (state int, err error) {
-	if c.object == nil {
-		if c.piece.Verdict == carve.NotMail {
-			return headDone, nil
-		}
+	switch {
+	case c.object != nil:
+	case c.piece.Verdict == carve.NotMail:
+		return headDone, nil
+	case c.piece.Verdict == carve.Part:
+		return headWithin, nil
+	default:
 		return headPending, nil
 	}
 	if _, err := s.takeObject(ctx, c.object); err != nil {

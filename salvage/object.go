@@ -2,6 +2,7 @@ package salvage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -107,7 +108,7 @@ func (m *message) read(r io.Reader, size int64, top []byte) error {
 }
 
 func (m *message) judgeShape(s carve.Shape) {
-	m.why = s.Why
+	m.why = cmp.Or(s.Why, m.why) // else what carving says of it
 	switch s.Verdict {
 	case carve.Whole:
 		m.shape = whole

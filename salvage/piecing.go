@@ -222,7 +222,7 @@ func bareID(id string) string { return strings.Trim(strings.TrimSpace(id), "<>")
 // rest reads what is left of a message whose other pieces were not found.
 func (s *scan) rest(ctx context.Context, off int64) (c *carved, err error) {
 	c = &carved{off: off}
-	if c.piece, err = carve.Follow(ctx, s.v, off, carve.Options{Block: s.block()}); err != nil {
+	if err := s.readOn(ctx, c); err != nil {
 		return nil, err
 	}
 	if c.piece.Verdict == carve.NotMail || c.piece.Len <= 0 {
@@ -230,7 +230,7 @@ func (s *scan) rest(ctx context.Context, off int64) (c *carved, err error) {
 	}
 	// It is known not to be whole: where another beginning of mail stands, it is over.
 	length := c.piece.Len
-	next, err := s.notes.number("SELECT off FROM head WHERE volume = ? AND off > ? ORDER BY off LIMIT 1", s.note.id, off)
+	next, err := s.notes.number("SELECT off FROM head WHERE volume = ? AND off > ? AND done <> ? ORDER BY off LIMIT 1", s.note.id, off, headWithin)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +238,7 @@ func (s *scan) rest(ctx context.Context, off int64) (c *carved, err error) {
 		length = min(length, next-off)
 	}
 	c.object = s.runObject([]fsys.Extent{{Off: off, Len: length}}, length, "carved")
-	c.object.rest = true
+	c.object.rest, c.object.why = true, c.piece.Why
 	return c, nil
 }
 

@@ -51,6 +51,7 @@ const (
 	Plausible Verdict = "plausible" // nothing speaks against it, and nothing proves it
 	Partial   Verdict = "partial"   // header and text are whole, and something is missing of an attachment
 	Broken    Verdict = "broken"    // known not to be whole
+	Part      Verdict = "part"      // it belongs to the message that begins before it
 	NotMail   Verdict = "not_mail"  // it does not begin as a message does
 )
 

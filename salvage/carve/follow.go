@@ -19,6 +19,9 @@ type Options struct {
 	// Sizes are the sizes that an index promises of what might begin here, at most
 	// 64 of them.
 	Sizes []int64
+	// Back is how many bytes right before the head nothing else explains: a message
+	// that begins there may go on at it. More than MaxBack is not looked at.
+	Back int64
 }
 
 // Reason is why a piece may end where it does.
@@ -129,7 +132,9 @@ func Follow(ctx context.Context, r Blocks, head int64, o Options) (Piece, error)
 	case Gzip, Bzip2, Zstd:
 		err = p.followPacked(s, o)
 	default:
-		err = p.followText(s, o)
+		if err = p.followText(s, o); err == nil && p.Verdict != NotMail {
+			err = p.before(ctx, r, o, b)
+		}
 	}
 	return p, err
 }

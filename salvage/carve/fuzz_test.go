@@ -47,7 +47,7 @@ func FuzzFollow(f *testing.F) {
 			d.unknown = []volume.Range{{Off: int64(from), Len: int64(n)}}
 		}
 		for _, blk := range []int64{0, 512} {
-			p, err := Follow(context.Background(), d, 0, Options{Block: blk, Limit: 1 << 20, Sizes: []int64{int64(size)}})
+			p, err := Follow(context.Background(), d, 0, Options{Block: blk, Limit: 1 << 20, Sizes: []int64{int64(size)}, Back: MaxBack})
 			if err != nil {
 				t.Fatal(err)
 			}
