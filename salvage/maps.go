@@ -64,6 +64,10 @@ func besides(path string) []string {
 	return names
 }
 
+// largestMap is the size of the largest file that is read to see whether it is a map,
+// in bytes: those with as many blocks as are read are smaller.
+const largestMap = 64 << 20
+
 // isMap tells whether a file is ddrescue's map: it says so in its first line, or
 // reads as one. Else it tells why not, nil where there is no such file. A map that says so
 // and is broken is one all the same: without it, what could not be read would
@@ -93,6 +97,9 @@ func isMap(path string) (bool, error) {
 		if bytes.HasPrefix(head[:n], []byte(line)) {
 			return true, nil
 		}
+	}
+	if info.Size() > largestMap {
+		return false, errors.New("it is larger than any map")
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return false, err

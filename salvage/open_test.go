@@ -340,6 +340,24 @@ func TestMapsAmongSources(t *testing.T) {
 	}
 }
 
+// TestHugeMaps reads nothing of what is too large to be a map, be it a disk or
+// called a map.
+func TestHugeMaps(t *testing.T) {
+	one, two := blank(t, 1<<40), blank(t, 1<<40)
+	write(t, one.path+".map", "")
+	if err := os.Truncate(one.path+".map", 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	sources, err := salvage.Open(t.Context(), salvage.Spec{Sources: []string{one.path, two.path}, RAID: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sources.Close()
+	if notes := strings.Join(sources.Notes, "\n"); len(sources.Volumes) != 2 || !strings.Contains(notes, "it is larger than any map") {
+		t.Errorf("%d volumes, notes %q", len(sources.Volumes), sources.Notes)
+	}
+}
+
 // TestNoSources says what is wrong with sources that are none.
 func TestNoSources(t *testing.T) {
 	dir := room(t)
