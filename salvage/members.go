@@ -22,6 +22,17 @@ type kin struct {
 	raid   bool
 }
 
+// compare sorts by number, those of the type first: the same order in each run.
+func (k kin) compare(o kin) int {
+	if k.number != o.number || k.raid == o.raid {
+		return cmp.Compare(k.number, o.number)
+	}
+	if k.raid {
+		return -1
+	}
+	return 1
+}
+
 // partitioned puts arrays together whose members are partitions without superblocks.
 // Partitions of one number and one size are tried, none of which is complete in
 // itself, if their type calls them RAID or at least one of them begins with nothing
@@ -49,7 +60,7 @@ func (s *Sources) partitioned(ctx context.Context, disks []volume.Volume) ([]vol
 	}
 	var arrays []volume.Volume
 	used := map[volume.Volume]bool{}
-	for _, k := range slices.SortedFunc(maps.Keys(groups), func(a, b kin) int { return cmp.Compare(a.number, b.number) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(groups), kin.compare) {
 		members := ofOneSize(groups[k])
 		a, err := s.unlabelled(ctx, k, members)
 		if err != nil {
