@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"salvor/salvage/found"
 	"salvor/salvage/volume"
 )
 
@@ -61,7 +62,8 @@ func (o *object) hold(n int64) (err error) {
 	return err
 }
 
-// open reads an object from its beginning; missing tells afterwards what was unknown
+// open reads an object from its beginning: from memory, where it is all there, the same
+// bytes each time. missing tells afterwards what was unknown
 // of what was read.
 func (o *object) open() (r io.Reader, missing func() []volume.Range, err error) {
 	if o.size > heldBytes {
@@ -70,7 +72,7 @@ func (o *object) open() (r io.Reader, missing func() []volume.Range, err error) 
 	if err := o.hold(o.size); err != nil {
 		return nil, nil, err
 	}
-	return bytes.NewReader(o.kept.b), o.kept.missing, nil
+	return found.Hashed{Reader: bytes.NewReader(o.kept.b)}, o.kept.missing, nil
 }
 
 // top is the beginning of an object that is all in memory; nil: it is not.

@@ -149,7 +149,10 @@ func (e *engine) keep(ctx context.Context, f *found.Finding, was *known, open fu
 	}
 	e.keeping.Lock()
 	defer e.keeping.Unlock()
-	return e.o.Keeper.Keep(ctx, f, io.LimitReader(r, f.Size))
+	if _, all := r.(found.Hashed); !all {
+		r = io.LimitReader(r, f.Size)
+	}
+	return e.o.Keeper.Keep(ctx, f, r)
 }
 
 // note notes a finding, or one more place of it. The better grade is told.

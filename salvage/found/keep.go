@@ -97,10 +97,17 @@ func (w *Writer) frame(ctx context.Context, p *pack, f *Finding, content io.Read
 		return false, err
 	}
 	s := &sink{w: w, ctx: ctx, to: p, sum: sha256.New()}
+	_, hashed := content.(Hashed)
+	if hashed = hashed && f.SHA256Stored != ""; hashed {
+		s.sum = nil
+	}
 	if _, err := io.CopyBuffer(s, content, w.copying); err != nil {
 		return false, err
 	}
-	stored := hex.EncodeToString(s.sum.Sum(nil))
+	stored := f.SHA256Stored
+	if !hashed {
+		stored = hex.EncodeToString(s.sum.Sum(nil))
+	}
 	if f.SHA256Stored == "" {
 		f.SHA256Stored, f.Size = stored, s.size
 		if has, err := w.has(f); err != nil || has {
@@ -125,7 +132,7 @@ type sink struct {
 	w    *Writer
 	ctx  context.Context
 	to   *pack
-	sum  hash.Hash
+	sum  hash.Hash // nil: nobody asks for it
 	size int64
 }
 
@@ -136,7 +143,9 @@ func (s *sink) Write(b []byte) (int, error) {
 	if err := s.w.room(int64(len(b))); err != nil {
 		return 0, err
 	}
-	s.sum.Write(b)
+	if s.sum != nil {
+		s.sum.Write(b)
+	}
 	s.size += int64(len(b))
 	return s.to.Write(b)
 }

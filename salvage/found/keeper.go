@@ -1,9 +1,14 @@
 package found
 
 import (
+	"bytes"
 	"context"
 	"io"
 )
+
+// Hashed is a content that is in memory, and whose SHA-256 was taken from there: it is
+// SHA256Stored, and need not be taken again.
+type Hashed struct{ *bytes.Reader }
 
 // A Keeper takes what a salvage has found: a Writer into a result directory, or
 // whoever writes it into a vault.
