@@ -38,6 +38,7 @@ type message struct {
 	shape   shape
 	why     string         // of a shape that is not whole
 	zeros   bool           // there are sectors of zeros in it
+	foreign bool           // something else begins where a block does
 	blank   []volume.Range // these
 
 	// sized: the file system says how long it is. current: it is no older version
@@ -46,6 +47,8 @@ type message struct {
 	// guess, in a piece of a whole file: how its bytes came together is a guess
 	// that only a hash can prove.
 	guess bool
+	// block is how far apart places are, in bytes, at which something foreign may begin.
+	block int64
 	// live: the file is there, by its record and by a path from the root. rest: only
 	// its beginning was found.
 	live, rest bool
@@ -437,7 +440,7 @@ func near(header, mailbox time.Time) bool {
 
 // incomplete tells whether something is known to be missing.
 func (m *message) incomplete() bool {
-	return len(m.missing) > 0 || m.rest || m.shape == broken && (!m.live || m.zeros)
+	return len(m.missing) > 0 || m.rest || m.shape == broken && (!m.live || m.zeros || m.foreign)
 }
 
 // unclaimed grades what nobody is known to have lost.

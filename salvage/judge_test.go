@@ -16,6 +16,15 @@ func TestJudge(t *testing.T) {
 	open := one[:len(one)-1]                                                                                   // its last line does not end
 	fewer := one[:len(one)/2] + mail(strings.ReplaceAll(string(one[len(one)/2:len(one)-1]), "\n", " ")) + "\n" // of the same size
 	name := fmt.Sprintf("1700000000.M1P2.host,S=%d,W=%d", len(one), len(one.wire()))
+	// A block of one is a block of another attachment, with as many lines.
+	attached, other := picture("attached", 20000), picture("other", 30000)
+	foreign, lines := "", strings.Count(string(attached[4096:8192]), "\n")
+	for k := 4096 + 10; foreign == ""; k += 10 {
+		if b := string(other[k : k+4096]); strings.Count(b, "\n") == lines {
+			foreign = string(attached[:4096]) + b + string(attached[8192:])
+		}
+	}
+	picname := fmt.Sprintf("1700000001.M1P2.host,S=%d,W=%d", len(attached), len(attached.wire()))
 	const inbox, work = "vmail/user/alice/5.", "vmail/user/alice/Work/7."
 	maildir := "home/alice/Maildir/cur/" + name + ":2,S"
 	tomb := func(user string, m mail) catalog.Row { return catalog.Tombstone{User: user, Content: m.id()} }
@@ -56,6 +65,15 @@ func TestJudge(t *testing.T) {
 		{name: "owed by name", files: map[string]string{maildir: string(one)},
 			rows: []catalog.Row{one.oweName("alice", "INBOX", name)}, owedFound: 1,
 			want: map[mail]want{one: {found.Matched, found.Verified, "alice", "ledger", "INBOX", 0, 1}}},
+		{name: "an attachment owed by name", files: map[string]string{"home/alice/Maildir/cur/" + picname + ":2,S": string(attached)},
+			rows: []catalog.Row{attached.oweName("alice", "INBOX", picname)}, owedFound: 1,
+			want: map[mail]want{attached: {found.Matched, found.Verified, "alice", "ledger", "INBOX", 0, 1}}},
+		{name: "a block of another attachment", files: map[string]string{"home/alice/Maildir/cur/" + picname + ":2,S": foreign},
+			rows: []catalog.Row{attached.oweName("alice", "INBOX", picname)}, over: 1,
+			want: map[mail]want{mail(foreign): {found.Damaged, found.Partial, "alice", "ledger", "INBOX", 0, 1}}},
+		{name: "a block of another attachment that nobody misses", files: map[string]string{"home/alice/Maildir/cur/" + picname + ":2,S": foreign},
+			rows: users("alice"),
+			want: map[mail]want{mail(foreign): {found.Damaged, found.Partial, "alice", "path", "INBOX", 0, 1}}},
 		{name: "the size that its name promises, and another number of lines", files: map[string]string{maildir: string(fewer)},
 			rows: []catalog.Row{one.oweName("alice", "INBOX", name)}, over: 1,
 			want: map[mail]want{fewer: {found.Damaged, found.Partial, "alice", "ledger", "INBOX", 0, 1}}},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/mail"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,6 +119,7 @@ func (m *message) judgeShape(s carve.Shape) {
 		m.shape = broken
 	}
 	m.zeros = len(s.Zeros) > 0
+	m.foreign = slices.ContainsFunc(s.Odd, func(o carve.Odd) bool { return o.Sure && o.Off%max(m.block, 1) == 0 })
 	m.blank = s.Zeros
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
+	"math/rand"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +44,20 @@ func letter(subject string, size int) mail {
 func parts(subject string, size int) mail {
 	head, body, _ := strings.Cut(string(letter(subject, size)), "\n\n")
 	return mail(head + "\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"=_b1\"\n\n--=_b1\nContent-Type: text/plain\n\n" + body + "\n--=_b1--\n")
+}
+
+// picture makes a message with an attachment of size bytes in base64.
+func picture(subject string, size int) mail {
+	body := make([]byte, size)
+	rand.New(rand.NewSource(int64(size))).Read(body)
+	text := base64.StdEncoding.EncodeToString(body)
+	var b strings.Builder
+	for len(text) > 76 {
+		b.WriteString(text[:76] + "\n")
+		text = text[76:]
+	}
+	m := string(parts(subject, 600))
+	return mail(strings.Replace(m, "\n--=_b1--\n", "\n--=_b1\nContent-Type: image/jpeg\nContent-Transfer-Encoding: base64\n\n"+b.String()+text+"\n--=_b1--\n", 1))
 }
 
 func (m mail) wire() mail { return mail(strings.ReplaceAll(string(m), "\n", "\r\n")) }

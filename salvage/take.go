@@ -31,7 +31,7 @@ func (s *scan) fileObject(j *job) (*object, error) {
 		}
 		return c, c.Missing, nil
 	}}
-	o.message = message{source: s.v.Name(), how: howOf(f), inode: f.Inode, offset: f.Trace.Off, date: f.ModTime, current: j.current, sized: f.Size >= 0,
+	o.message = message{source: s.v.Name(), how: howOf(f), inode: f.Inode, offset: f.Trace.Off, block: s.block(), date: f.ModTime, current: j.current, sized: f.Size >= 0,
 		guess: f.Lost > 0 || f.Size < 0, extents: fsys.Pieces(f.Extents, c.Size())}
 	o.paths, o.named, err = s.paths(j.links)
 	// An older record may be of another file that had the same number.

@@ -74,7 +74,7 @@ func (e *engine) item(ctx context.Context, dir string, source *Source, it *tree.
 		r := &reading{v: v, missing: &missing}
 		return r, func() []volume.Range { return volume.Normalise(append(missing, holes...)) }, nil
 	}}
-	o.message = message{source: dir, how: howTree, paths: []string{"/" + it.Path}, inode: it.Inode, date: it.ModTime, current: true, sized: true, live: true, named: true}
+	o.message = message{source: dir, how: howTree, paths: []string{"/" + it.Path}, inode: it.Inode, block: treeBlock, date: it.ModTime, current: true, sized: true, live: true, named: true}
 	defer o.drop()
 	head, err := o.head()
 	if err != nil {
@@ -110,3 +110,6 @@ func (r *reading) Read(p []byte) (int, error) {
 
 // howTree is how a file of a tree was found.
 const howTree = "directory"
+
+// treeBlock is how large the blocks of a tree's file system mostly are, in bytes.
+const treeBlock = 4096
