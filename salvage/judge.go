@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"salvor/catalog"
 	"salvor/chunk"
 	"salvor/salvage/found"
 	"salvor/salvage/fsys"
@@ -103,7 +102,7 @@ func (e *engine) judge(ctx context.Context, m *message) (f found.Finding, keep b
 	m.whose(&f, places)
 	e.byHeader(m, &f)
 	for _, step := range []func(context.Context, *message, []place, *found.Finding) (bool, error){
-		e.owedByHash, e.owedByName, e.heldByVault, e.deletedByUser, e.leftOver, e.owedByMessageID,
+		e.owedByHash, e.owedByName, e.heldByVault, e.deletedByUser, e.leftOver, e.owedByMessageID, e.leftOfHeld,
 	} {
 		done, err := step(ctx, m, places, &f)
 		if err != nil {
@@ -223,82 +222,6 @@ func (m *message) claim(f *found.Finding, wants []want, places []place, g found.
 	if len(wants) > 1 {
 		f.Why = fmt.Sprintf("%s; %d owed messages are this one", f.Why, len(wants))
 	}
-}
-
-// heldByVault: the vault has these bytes, or the ledger knows the message to be
-// where it belongs.
-func (e *engine) heldByVault(ctx context.Context, m *message, places []place, f *found.Finding) (bool, error) {
-	if e.o.Catalog == nil || len(m.missing) > 0 {
-		return false, nil
-	}
-	if e.o.Incident != "" {
-		state := catalog.ClaimState("")
-		theirs, byPath := f.User, f.UserBy == "path"
-		err := e.o.Catalog.Claims(ctx, catalog.ClaimQuery{Incident: e.o.Incident, SHA1: m.sha1}, func(c *catalog.Claim) error {
-			if byPath && c.State == catalog.ClaimDeleted && c.User != theirs {
-				return nil // somebody else deleted a copy of it
-			}
-			if c.Size == m.wire || c.Size == m.size {
-				if err := e.learn(m.source, places, c.User, c.Folder, c.UID); err != nil {
-					return err
-				}
-				f.User, f.Folder, f.UID, f.UserBy, f.Claim = c.User, c.Folder, c.UID, "ledger", c.ID
-				if state == "" || state == catalog.ClaimDeleted {
-					state = c.State
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return false, err
-		}
-		switch state {
-		case "":
-		case catalog.ClaimLost, catalog.ClaimJunk: // nobody has it: a person looks
-			return false, nil
-		case catalog.ClaimDeleted:
-			f.Class, f.Grade, f.Why = found.Tombstoned, found.Verified, "the ledger knows that its user deleted it"
-			return true, nil
-		default:
-			f.Class, f.Grade, f.Why = found.Held, found.Verified, "the ledger has it as "+string(state)
-			return true, nil
-		}
-	}
-	has, err := e.o.Catalog.HasRecords(m.id)
-	if err != nil || !has {
-		return false, err
-	}
-	f.Class, f.Grade, f.Why = found.Held, found.Verified, "the vault has it"
-	if f.UserBy == "path" {
-		return true, nil
-	}
-	return true, e.o.Catalog.RecordsOf(ctx, m.id, func(r *catalog.Record) error {
-		box, ok, err := e.o.Catalog.Mailbox(r.Mailbox)
-		if err != nil || !ok {
-			return err
-		}
-		f.User, f.Folder, f.UID, f.UserBy = box.User, box.Name, r.UID, "vault"
-		return catalog.ErrStop
-	})
-}
-
-// deletedByUser: a user deleted it, and the vault has forgotten it for that.
-func (e *engine) deletedByUser(_ context.Context, m *message, _ []place, f *found.Finding) (bool, error) {
-	if e.o.Catalog == nil || len(m.missing) > 0 {
-		return false, nil
-	}
-	users, err := e.tombs(m.id)
-	if err != nil || len(users) == 0 {
-		return false, err
-	}
-	if f.UserBy == "path" && !slices.Contains(users, f.User) {
-		return false, nil // somebody else deleted a copy of it
-	}
-	f.Class, f.Grade, f.Why = found.Tombstoned, found.Verified, "its user deleted it"
-	if f.UserBy != "path" {
-		f.User, f.UserBy, f.Folder, f.UID = users[0], "vault", "", 0
-	}
-	return true, nil
 }
 
 // owedByName: its store called its file so, which Maildir does once in the world,

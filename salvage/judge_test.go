@@ -34,6 +34,10 @@ func TestJudge(t *testing.T) {
 		}
 		return rows
 	}
+	state := func(c catalog.Claim, s catalog.ClaimState) catalog.Claim {
+		c.State = s
+		return c
+	}
 	type want struct {
 		class  found.Class
 		grade  found.Grade
@@ -152,6 +156,16 @@ func TestJudge(t *testing.T) {
 			rows: []catalog.Row{two.wire().owe("alice", "INBOX", 5)},
 			hurt: func(t *testing.T, d *disk) { d.unread(t, d.place(t, inbox, 4096), 512) },
 			want: map[mail]want{two: {found.Matched, found.Verified, "alice", "ledger", "INBOX", 5, 1}}},
+		{name: "what is left of a message that was delivered again", files: map[string]string{inbox: string(two)}, held: 1,
+			rows: []catalog.Row{state(two.wire().owe("alice", "INBOX", 5), catalog.ClaimRedelivered)},
+			hurt: func(t *testing.T, d *disk) { d.unread(t, d.place(t, inbox, 4096), 512) }},
+		{name: "what is left of a message that its user deleted", files: map[string]string{inbox: string(two)}, tombs: 1,
+			rows: []catalog.Row{state(two.wire().owe("alice", "INBOX", 5), catalog.ClaimDeleted)},
+			hurt: func(t *testing.T, d *disk) { d.unread(t, d.place(t, inbox, 4096), 512) }},
+		{name: "what is left of a message that was given up", files: map[string]string{inbox: string(two)},
+			rows: []catalog.Row{state(two.wire().owe("alice", "INBOX", 5), catalog.ClaimLost)},
+			hurt: func(t *testing.T, d *disk) { d.unread(t, d.place(t, inbox, 4096), 512) },
+			want: map[mail]want{two[:4096] + mail(make([]byte, 512)) + two[4608:]: {found.Damaged, found.Partial, "alice", "path", "INBOX", 5, 1}}},
 		{name: "nothing left of what is owed", files: map[string]string{inbox: string(one)}, missing: 1, owedFound: 1,
 			rows: []catalog.Row{one.wire().owe("alice", "INBOX", 5), two.wire().owe("alice", "INBOX", 6)},
 			want: map[mail]want{one: {found.Matched, found.Verified, "alice", "ledger", "INBOX", 5, 1}}},
