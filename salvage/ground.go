@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"salvor/salvage/piece"
 	"salvor/salvage/volume"
 )
 
@@ -132,6 +133,36 @@ func (g *ground) Next(off int64) (volume.Range, bool) {
 	}
 	to := min(g.seek(from, 1), from+longestRun)
 	return volume.Range{Off: from * g.block, Len: (to - from) * g.block}, true
+}
+
+// A coarse ground has larger blocks than the one below: explained in part is
+// explained.
+type coarse struct {
+	*ground
+	block int64 // bytes
+}
+
+// Next implements piece.Ground.
+func (c coarse) Next(off int64) (volume.Range, bool) {
+	for {
+		run, ok := c.ground.Next(off)
+		if !ok {
+			return run, false
+		}
+		off = run.End()
+		from, to := (run.Off+c.block-1)/c.block*c.block, off/c.block*c.block
+		if from < to {
+			return volume.Range{Off: from, Len: to - from}, true
+		}
+	}
+}
+
+// free is the ground on which fragments are looked for, in the system's blocks.
+func (s *scan) free() piece.Ground {
+	if s.step() == s.block() {
+		return s.ground
+	}
+	return coarse{s.ground, s.block()}
 }
 
 // longestRun bounds, in blocks, how far Next looks for the end of a run.

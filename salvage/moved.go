@@ -10,61 +10,107 @@ import (
 	"salvor/salvage/xfs"
 )
 
-// usualStarts is where file systems begin behind a partition table or the label of a
-// logical volume that are gone: at any of the first MiB, or behind 63 sectors.
-const usualStarts = 64
+// A surveyed volume was read for file systems that begin anywhere: it begins with an
+// ext file system whose blocks have so many bytes, or with none (0).
+type surveyed struct {
+	volume.Volume
+	ext int64
+}
+
+// NextData implements volume.Sparse.
+func (s *surveyed) NextData(off int64) int64 { return volume.NextData(s.Volume, off) }
+
+// NextKnown implements volume.Holed.
+func (s *surveyed) NextKnown(off int64) int64 { return volume.NextKnown(s.Volume, off) }
+
+// Forget implements volume.Forgetful.
+func (s *surveyed) Forget(r volume.Range) { volume.Forget(s.Volume, r) }
+
+// Below implements volume.Layered.
+func (s *surveyed) Below() []volume.Volume { return []volume.Volume{s.Volume} }
 
 // moved looks for file systems that begin elsewhere than at the beginning of a
 // volume that has none there: all places that an inode names are counted from there.
 func (s *Sources) moved(ctx context.Context, parts []volume.Volume) (out []volume.Volume, err error) {
 	for _, v := range parts {
-		at, err := beginning(ctx, v)
+		x, known, err := knownAt(ctx, v)
 		if err != nil {
 			return nil, err
 		}
-		if at == 0 {
+		if known {
 			out = append(out, v)
 			continue
 		}
-		s.note("%s: a file system begins at byte %d; a partition table or a label before it seems to be gone", v.Name(), at)
-		// What is before it is looked through as well, and found by content.
-		out = append(out, volume.Section(v, at, v.Size()-at, fmt.Sprintf("%s from byte %d", v.Name(), at)),
-			volume.Section(v, 0, at, fmt.Sprintf("%s up to byte %d", v.Name(), at)))
+		places, err := ext4.Locate(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s.cut(v, outside(places, x))...)
 	}
 	return out, nil
 }
 
-// beginning is where on a volume its ext file system begins, 0 if that is where it
-// should, or if there is none. XFS finds its own beginning.
-func beginning(ctx context.Context, v volume.Volume) (int64, error) {
+// knownAt tells whether a volume begins with a file system whose superblocks say so.
+// Else x is the XFS that was found elsewhere on it, if any.
+func knownAt(ctx context.Context, v volume.Volume) (x *xfs.FS, known bool, err error) {
 	if _, err := ext4.Find(ctx, v); !errors.Is(err, ext4.ErrNoSuper) {
-		return 0, err
+		return nil, err == nil, err
 	}
-	if _, err := xfs.Open(ctx, v); !errors.Is(err, xfs.ErrNone) {
-		return 0, err
+	x, err = xfs.Open(ctx, v)
+	if errors.Is(err, xfs.ErrNone) {
+		return nil, false, nil
 	}
-	starts := []int64{63 * 512}
-	for n := int64(1); n <= usualStarts; n++ {
-		starts = append(starts, n<<20)
-	}
-	magic := make([]byte, 2)
-	for _, at := range starts {
-		if at+4096 > v.Size() {
-			continue
-		}
-		if _, err := v.ReadAt(magic, at+1024+56); err != nil {
-			return 0, err
-		}
-		if magic[0] != 0x53 || magic[1] != 0xef {
-			continue
-		}
-		supers, err := ext4.Find(ctx, volume.Section(v, at, v.Size()-at, v.Name()))
-		if err == nil && supers[0].Group == 0 {
-			return at, nil
-		}
-		if err != nil && !errors.Is(err, ext4.ErrNoSuper) {
-			return 0, err
+	return x, err == nil && x.Base() == 0 && x.Doubt() == "", err
+}
+
+// outside leaves out what lies in an XFS file system that a superblock tells of: the
+// image of a disk is a file there.
+func outside(places []ext4.Place, x *xfs.FS) (kept []ext4.Place) {
+	for _, p := range places {
+		if x == nil || x.Doubt() != "" || p.Base < x.Base() || p.Base >= x.ClaimedSize() {
+			kept = append(kept, p)
 		}
 	}
-	return 0, nil
+	return kept
+}
+
+// cut makes volumes of the file systems that begin on a volume and, behind them, of
+// what is between them: that is looked through as well.
+func (s *Sources) cut(v volume.Volume, places []ext4.Place) []volume.Volume {
+	var systems, rest []volume.Volume
+	at := int64(0)
+	between := func(end int64) {
+		if end > at {
+			rest = append(rest, &surveyed{Volume: part(v, at, end)})
+		}
+	}
+	for i, p := range places {
+		between(p.Base)
+		if at = v.Size(); i+1 < len(places) {
+			at = places[i+1].Base
+		}
+		if p.End > 0 {
+			at = min(at, p.End)
+			s.note("%s: a file system begins at byte %d; a partition table or a label before it seems to be gone", v.Name(), p.Base)
+		} else {
+			s.note("%s: no superblock is left; by what its inodes name, an ext file system with blocks of %d bytes begins at byte %d", v.Name(), p.Block, p.Base)
+		}
+		systems = append(systems, &surveyed{part(v, p.Base, at), p.Block})
+	}
+	between(v.Size())
+	return append(systems, rest...)
+}
+
+// part is a stretch of a volume, named by where it lies.
+func part(v volume.Volume, from, to int64) volume.Volume {
+	name := fmt.Sprintf("%s from byte %d to %d", v.Name(), from, to)
+	switch {
+	case from == 0 && to == v.Size():
+		return v
+	case from == 0:
+		name = fmt.Sprintf("%s up to byte %d", v.Name(), to)
+	case to == v.Size():
+		name = fmt.Sprintf("%s from byte %d", v.Name(), from)
+	}
+	return volume.Section(v, from, to-from, name)
 }

@@ -139,7 +139,7 @@ func (s *scan) puzzle(ctx context.Context) error {
 	if err != nil || owing == 0 {
 		return err
 	}
-	survey, err := piece.NewSurvey(ctx, s.v, s.ground, s.block(), pieceStrands)
+	survey, err := piece.NewSurvey(ctx, s.v, s.free(), s.block(), pieceStrands)
 	if err != nil {
 		return err
 	}

@@ -179,15 +179,13 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) error {
 			return err
 		}
 	}
-	if source.System = systems[0].Name(); guessed(systems[0]) {
-		source.System = ""
-	}
+	source.System = systems[0].Name()
 	return nil
 }
 
 // all goes through the stages that are left.
 func (s *scan) all(ctx context.Context) (err error) {
-	if s.ground, err = newGround(s.o.Work, s.v.Size(), s.block()); err != nil {
+	if s.ground, err = newGround(s.o.Work, s.v.Size(), s.step()); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.ground.close()) }()

@@ -59,10 +59,14 @@ func (s *scan) passed(to int64) {
 	}
 }
 
-// heads notes at which blocks of a window messages may begin.
+// heads notes at which blocks of a window messages may begin. Where the blocks are not
+// known, what follows a line's end right off a usual block is the inside of a message.
 func (s *scan) heads(w volume.Window) error {
-	block, unknown := s.block(), w.Unknown
-	for at := (block - (w.Off-s.base())%block) % block; at < int64(len(w.Data)); at += block {
+	block, step, unknown := s.block(), s.step(), w.Unknown
+	for at := (step - (w.Off-s.base())%step) % step; at < int64(len(w.Data)); at += step {
+		if step < block && at%block != 0 && w.Data[at-1] == '\n' {
+			continue
+		}
 		for len(unknown) > 0 && unknown[0].End() <= w.Off+at {
 			unknown = unknown[1:]
 		}

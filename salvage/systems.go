@@ -11,9 +11,9 @@ import (
 )
 
 // openSystems finds the file systems on a volume: the one that is there, first, and
-// older ones that it was made over. Where there is none that is known, it gives one
-// that sees by shape alone: mail is carved then. The volume is as large as the first
-// one says that it was.
+// older ones that it was made over. Where no superblock is left it gives the one that
+// the inodes tell of, and where these do not either, nowhere: mail is carved then. The
+// volume is as large as the first one says that it was.
 func openSystems(ctx context.Context, v volume.Volume) (volume.Volume, []fsys.System, error) {
 	supers, err := ext4.Find(ctx, v)
 	if err != nil && !errors.Is(err, ext4.ErrNoSuper) {
@@ -49,9 +49,28 @@ func openSystems(ctx context.Context, v volume.Volume) (volume.Volume, []fsys.Sy
 		all = append(all, e)
 	}
 	if len(all) == 0 {
-		all = append(all, ext4.Guess(v, 0))
+		block, err := extAt(ctx, v)
+		if err != nil {
+			return v, nil, err
+		}
+		if all = append(all, nowhere{}); block > 0 {
+			all[0] = ext4.Guess(v, block)
+		}
 	}
 	return v, all, nil
+}
+
+// extAt gives the size of the blocks of an ext file system without superblocks with
+// which a volume begins, in bytes; 0: there is none.
+func extAt(ctx context.Context, v volume.Volume) (int64, error) {
+	if s, ok := v.(*surveyed); ok {
+		return s.ext, nil
+	}
+	places, err := ext4.Locate(ctx, v)
+	if err != nil || len(places) == 0 || places[0].Base > 0 {
+		return 0, err
+	}
+	return places[0].Block, nil
 }
 
 // mostSystems is how many file systems, made over each other, are read.
@@ -74,8 +93,30 @@ func complete(ctx context.Context, v volume.Volume) (bool, error) {
 	return err == nil && x.Doubt() == "" && x.Base() == 0 && x.ClaimedSize() <= v.Size(), err
 }
 
-// guessed tells whether a system was found by nothing.
-func guessed(s fsys.System) bool {
-	e, ok := s.(*ext4.FS)
-	return ok && e.Super() == nil
+// nowhere is the system of a volume on which no file system is known. It vouches for
+// nothing: an inode whose places count from an unknown beginning names wrong ones.
+type nowhere struct{}
+
+func (nowhere) Name() string                                         { return "" }
+func (nowhere) Root() uint64                                         { return 0 }
+func (nowhere) BlockSize() int64                                     { return 4096 }
+func (nowhere) Known(context.Context, func(fsys.Trace) error) error  { return nil }
+func (nowhere) Look(volume.Window, func(fsys.Trace) error) error     { return nil }
+func (nowhere) File(context.Context, fsys.Trace) (*fsys.File, error) { return nil, errNowhere }
+func (nowhere) Entries(context.Context, fsys.Trace, func(fsys.Entry) error) error {
+	return errNowhere
+}
+
+var errNowhere = errors.New("no file system is known here")
+
+// sector is the step at which mail may begin where no file system is known, in bytes:
+// that tells how large blocks are, and where the first one is.
+const sector = 512
+
+// step is at which multiples of bytes mail may begin.
+func (s *scan) step() int64 {
+	if _, ok := s.system.(nowhere); ok {
+		return sector
+	}
+	return s.block()
 }
