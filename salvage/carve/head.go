@@ -81,7 +81,7 @@ func scoreHeader(b []byte) int {
 		}
 		n := fieldName(line)
 		switch {
-		case n > 0 && classes(line)&isControl == 0:
+		case n > 0 && (classes(line)&isControl == 0 || pointsOf(line[:n]) > 0):
 			score += pointsOf(line[:n])
 			names++
 		case !whole && names > 0: // the rest of the line is in the next block

@@ -65,6 +65,7 @@ func TestHead(t *testing.T) {
 		{"unknown first", "Foo-Bar: 1\nFrom: a@example.org\nSubject: x\n\n", Header},
 		{"x-", "X-Sieve: CMU Sieve 2.3\nX-Spam: no\n\n", Header},
 		{"8-bit", "Subject: gr\xfc\xdfe\nFrom: a@example.org\n\n", Header},
+		{"control characters", "From: a@example.org\nSubject: a bell \a and \x1b[31mred\n\n", Header},
 		{"obsolete", "Subject : x\nFrom\t: a@example.org\n\n", Header},
 		{"lower case", "from: a@example.org\nmessage-id: <1@x>\n\n", Header},
 		{"quoted From_", ">From a@example.org Mon Jul  1 10:00:00 2024\nReceived: from x\n", Header},

@@ -214,9 +214,9 @@ func (s *structure) headerLine(r *reading, l *line) {
 		}
 		return
 	}
-	n := 0
-	if l.bits&isControl == 0 || l.len >= maxKept {
-		n = fieldName(l.text)
+	n := fieldName(l.text)
+	if l.bits&isControl != 0 && l.len < maxKept && pointsOf(l.text[:n]) <= 0 {
+		n = 0 // in a field that is known, people write what they like
 	}
 	first := s.header == 0
 	if n == 0 {
