@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"salvor/catalog"
 	"salvor/internal/incident"
 	"salvor/internal/incident/redeliver"
 )
@@ -66,6 +68,9 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := redelivered(ctx, c, s, &o); err != nil {
+		return err
+	}
 	end, err := a.redeliverFrom(ctx, c, s, &o)
 	if err != nil {
 		return err
@@ -105,6 +110,28 @@ func (a *app) redeliver(ctx context.Context, c *cli.Context) error {
 	return redeliverVerdict(report)
 }
 
+// redelivered refuses a user of whom the incident knows nothing: a name that is
+// mistyped owes nothing, and all would look well. What is named by its ID may go to
+// anybody.
+func redelivered(ctx context.Context, c *cli.Context, s *session, o *redeliver.Options) error {
+	if o.User == "" || len(c.StringSlice("damaged"))+len(c.StringSlice("finding")) > 0 {
+		return nil
+	}
+	_, known, err := s.catalog.Incident(o.Name)
+	if err != nil || !known {
+		return err // it is told below
+	}
+	known = false
+	err = s.catalog.ClaimUsers(ctx, o.Name, func(u catalog.UserClaims) error {
+		known = known || u.User == o.User
+		return nil
+	})
+	if err == nil && !known {
+		err = withHint(fmt.Errorf("incident %s knows of no user %q", o.Name, o.User), "look at the name; salvor incident report "+o.Name+" tells each user of the incident")
+	}
+	return err
+}
+
 // deliveredTo are the users to whom something was delivered.
 func deliveredTo(r *redeliver.Report) (users []string) {
 	for _, f := range r.Folders {
@@ -128,6 +155,9 @@ func (a *app) redeliverOptions(c *cli.Context) (redeliver.Options, error) {
 		o.AcceptProbable = true
 	default:
 		return o, usagef("--accept %s: only probable can be accepted", c.String("accept"))
+	}
+	if c.String("folder") != "" && len(c.StringSlice("damaged"))+len(c.StringSlice("finding")) == 0 {
+		return o, usagef("--folder says where --damaged and --finding go: what is owed goes to its own folder")
 	}
 	if to := c.String("to"); !strings.HasPrefix(to, "imap:") && !strings.HasPrefix(to, "imaps:") {
 		return o, withHint(usagef("--to %s: mail is redelivered to a running server, over IMAP: only that can be asked whether a message arrived", to),

@@ -132,6 +132,9 @@ func sourcesHint(err error) error {
 // salvageToDir keeps what is found in a directory.
 func (a *app) salvageToDir(ctx context.Context, out string, head found.Head, fo found.Options, o salvage.Options, c *cli.Context) (err error) {
 	w, err := found.Create(out, head, fo)
+	if errors.Is(err, found.ErrNotEmpty) || errors.Is(err, found.ErrOther) {
+		return usagef("%w", err)
+	}
 	if err != nil {
 		return err
 	}

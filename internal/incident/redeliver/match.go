@@ -93,13 +93,15 @@ func (m *matcher) consider(ctx context.Context, c *content) error {
 	if len(sure) == 0 && len(sent) == 0 {
 		return m.uncertain(ctx, c)
 	}
-	matched, held, deleted := len(sent) > 0, false, false
+	matched, held, deleted, unknown := len(sent) > 0, false, false, false
 	for i := range sure {
 		switch claim := &sure[i]; {
 		case m.user != "" && claim.User != m.user:
 			matched = true // somebody else's business
 		case claim.State == catalog.ClaimDeleted:
 			deleted = true
+		case claim.State == catalog.ClaimJunk || claim.State == catalog.ClaimLost: // nobody has it
+			unknown = true
 		case claim.State != catalog.ClaimOwed || m.found[claim.ID] != nil:
 			held = true
 		case claim.Doubt || claim.InFlight():
@@ -115,8 +117,18 @@ func (m *matcher) consider(ctx context.Context, c *content) error {
 		m.report.AlreadyHeld++
 	case deleted:
 		m.report.Deleted++
+	case unknown:
+		m.nobodys(c)
 	}
 	return nil
+}
+
+// nobodys counts what nobody is owed.
+func (m *matcher) nobodys(c *content) {
+	m.report.Unknown++
+	if m.unknown != nil {
+		m.unknown(c.Content)
+	}
 }
 
 // certain lists the claims that this content is surely meant by: those with its
@@ -186,10 +198,7 @@ func (m *matcher) uncertain(ctx context.Context, c *content) error {
 		m.report.AlreadyHeld++
 		return nil
 	}
-	m.report.Unknown++
-	if m.unknown != nil {
-		m.unknown(c.Content)
-	}
+	m.nobodys(c)
 	return nil
 }
 
