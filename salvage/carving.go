@@ -170,7 +170,9 @@ func (s *scan) follow(ctx context.Context, off int64) (*carved, error) {
 	}
 	if c.piece.Verdict == carve.Whole || c.piece.Verdict == carve.Plausible {
 		c.object = s.runObject([]fsys.Extent{{Off: off, Len: c.piece.Len}}, c.piece.Len, "carved")
-		c.object.why = c.piece.Why
+		if c.piece.Sign.Kind == carve.Header { // of a holder it says nothing of the mail in it
+			c.object.why = c.piece.Why
+		}
 	}
 	return c, nil
 }
