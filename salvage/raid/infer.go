@@ -141,6 +141,7 @@ func (in *inference) shapes() (all []*shape) {
 		add(RAID4, k+1)
 	case sure && in.kin.twins > 0.9:
 		add(RAID10, k)
+		add(RAID10, k+1)
 	case sure && in.kin.zero > 0.9:
 		add(RAID5, k)
 	case sure && in.kin.one+in.kin.zero > 0.9:
@@ -148,6 +149,7 @@ func (in *inference) shapes() (all []*shape) {
 	default:
 		add(RAID0, k)
 		add(RAID10, k)
+		add(RAID10, k+1)
 		add(RAID5, k+1)
 		add(RAID6, k+1)
 		add(RAID6, k+2)
@@ -255,8 +257,9 @@ func (in *inference) verify(all []guess) (good []trial) {
 }
 
 // flow looks how the chunks of a volume follow each other, those that had to be
-// derived among them: at how many of the places that it looks at, and that say
-// something, the text goes on, and at how many it breaks off.
+// derived among them: at how many of the places that it looks at the text goes on, and
+// at how many it breaks off. Places without anything, of which a volume that is hardly
+// filled has most, are not counted.
 func flow(a *Array, chunk int64) (on, off, places int) {
 	const most = 200
 	p := make([]byte, 2*block)
@@ -270,8 +273,11 @@ func flow(a *Array, chunk int64) (on, off, places int) {
 		if len(unknown) > 0 {
 			continue
 		}
-		places++
 		x, y := glanceAt(p[:block]), glanceAt(p[block:])
+		if x.zero && y.zero {
+			continue
+		}
+		places++
 		switch f := follows(&x, &y); {
 		case f > 0:
 			on++

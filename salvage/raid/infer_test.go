@@ -17,14 +17,20 @@ import (
 )
 
 // mailVolume is an ext4 file system full of mail, by mke2fs itself.
-var mailVolume = sync.OnceValues(func() ([]byte, error) {
+var mailVolume = sync.OnceValues(func() ([]byte, error) { return mailOf(15<<20, "1024", "20M") })
+
+// littleVolume is an ext4 file system that is nearly empty.
+var littleVolume = sync.OnceValues(func() ([]byte, error) { return mailOf(3<<20, "4096", "128M") })
+
+// mailOf is an ext4 file system of a size, with so many bytes of mail.
+func mailOf(most int, block, size string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "mail")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	rng := rand.New(rand.NewPCG(7, 7))
-	for total, i := 0, 0; total < 15<<20; i++ {
+	for total, i := 0, 0; total < most; i++ {
 		m := letter(rng)
 		total += len(m)
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.", i)), m, 0o600); err != nil {
@@ -33,12 +39,12 @@ var mailVolume = sync.OnceValues(func() ([]byte, error) {
 	}
 	image := filepath.Join(dir, "..", filepath.Base(dir)+".ext4")
 	defer os.Remove(image)
-	out, err := exec.Command("mke2fs", "-q", "-t", "ext4", "-b", "1024", "-d", dir, image, "20M").CombinedOutput()
+	out, err := exec.Command("mke2fs", "-q", "-t", "ext4", "-b", block, "-d", dir, image, size).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("mke2fs: %w: %s", err, out)
 	}
 	return os.ReadFile(image)
-})
+}
 
 // letter is a message; every third has an attachment.
 func letter(rng *rand.Rand) []byte {
@@ -91,6 +97,15 @@ var inferable = []struct {
 	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 3, Chunk: 64 << 10}, nil},
 	{raidmaker.Spec{Level: 10, Layout: 0x201, Disks: 4, Chunk: 64 << 10}, nil},
 	{raidmaker.Spec{Level: 10, Layout: 0x10201, Disks: 3, Chunk: 64 << 10}, nil},
+	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 4, Chunk: 64 << 10}, []int{1}},
+	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 4, Chunk: 64 << 10}, []int{0}},
+	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 3, Chunk: 64 << 10}, []int{0}},
+	{raidmaker.Spec{Level: 10, Layout: 0x201, Disks: 4, Chunk: 64 << 10}, []int{2}},
+	{raidmaker.Spec{Level: 10, Layout: 0x10201, Disks: 4, Chunk: 64 << 10}, []int{3}},
+	{raidmaker.Spec{Level: 10, Layout: 0x201, Disks: 3, Chunk: 64 << 10}, []int{1}},
+	{raidmaker.Spec{Level: 10, Layout: 0x10201, Disks: 3, Chunk: 64 << 10}, []int{2}},
+	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 5, Chunk: 64 << 10, DataOffset: 1 << 20}, []int{4}},
+	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 6, Chunk: 512 << 10}, []int{2}},
 }
 
 func TestInference(t *testing.T) {
@@ -118,6 +133,37 @@ func TestInference(t *testing.T) {
 			checked := c.spec.Level == 1 || c.spec.Level == 10 || len(c.missing) < map[int]int{5: 1, 6: 2}[c.spec.Level]
 			if checked == strings.Contains(said, "by its content alone") || checked && strings.Contains(said, "as well") {
 				t.Errorf("it was checked: %v; and it says %q", checked, said)
+			}
+		})
+	}
+}
+
+// Most places of a volume that is hardly filled say nothing: they speak against no
+// reading of it.
+func TestInferenceOfWhatIsHardlyFilled(t *testing.T) {
+	data, err := littleVolume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		spec    raidmaker.Spec
+		missing []int
+		level   Level
+	}{
+		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 3, Chunk: 64 << 10}, nil, RAID0},
+		{raidmaker.Spec{Level: 5, Layout: 2, Disks: 3, Chunk: 64 << 10}, nil, RAID5},
+		{raidmaker.Spec{Level: 5, Layout: 2, Disks: 4, Chunk: 64 << 10}, []int{2}, RAID5},
+		{raidmaker.Spec{Level: 6, Layout: 2, Disks: 5, Chunk: 64 << 10}, []int{0}, RAID6},
+		{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 4, Chunk: 64 << 10}, []int{3}, RAID10},
+	} {
+		t.Run(fmt.Sprintf("%s, without %v", title(c.spec), c.missing), func(t *testing.T) {
+			a, err := Open(volumes(shuffled(data, c.spec, c.missing, uint64(i))), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, a, data)
+			if r := a.Report(); r.Level != c.level {
+				t.Errorf("it is called a %s of %d: %q", r.Level, len(r.Slots), r.Inferred)
 			}
 		})
 	}
