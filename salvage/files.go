@@ -318,7 +318,7 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 		if err != nil {
 			return 0, err
 		}
-		sure = sure || proved
+		sure = sure || proved || table && !twice && o.closes()
 	}
 	if sure {
 		return fileExplained, nil

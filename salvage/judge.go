@@ -384,8 +384,11 @@ func (m *message) unclaimed(f *found.Finding) {
 }
 
 // worthKeeping tells whether unclaimed mail is kept. An older version of a file
-// that is there is not: the newer one was found.
-func (m *message) worthKeeping() bool { return m.current }
+// that is there is not: the newer one was found. Nor is what stands where a file was
+// that is gone, and does not begin as mail: that is another's by now.
+func (m *message) worthKeeping() bool {
+	return m.current && (m.begins || m.live || len(m.missing) > 0)
+}
 
 func total(missing []volume.Range) (n int64) {
 	for _, r := range missing {

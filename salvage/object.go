@@ -73,6 +73,10 @@ func (o *object) read() error {
 	return nil
 }
 
+// closes tells whether an object is a message whose structure closes where its record
+// says that it ends.
+func (o *object) closes() bool { return o.ready != nil && o.sized && o.ready.shape == whole }
+
 // singular tells whether a path is that of a single message, of which a first line
 // that mbox would write is a part.
 func singular(paths []string) bool {

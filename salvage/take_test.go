@@ -31,7 +31,7 @@ func TestIDsAlike(t *testing.T) {
 	k := &noKeeper{}
 	e := &engine{o: Options{Keeper: k}, notes: n, report: &Report{}}
 	for _, end := range []string{"1", "2", "1", "3"} {
-		m := &message{current: true, sized: true, source: "disk"}
+		m := &message{current: true, sized: true, begins: true, source: "disk"}
 		for i := range m.id {
 			m.id[i] = 7
 		}
