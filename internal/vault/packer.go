@@ -34,14 +34,15 @@ type PackerStats struct {
 // would hold hundreds of thousands.
 const packChunks = 16 << 10
 
-// maxQueued bounds the plain bytes that wait for a worker or for the pack.
-const maxQueued = 8 << 20
+// maxQueued bounds the plain bytes that wait for a worker or for the pack. What
+// they take is up to four times that: in buffers of powers of two, and encoded.
+const maxQueued = 4 << 20
 
 var errAborted = errors.New("the packer was aborted")
 
 // A Packer turns chunks into packs. Chunks that are added one after the other
 // lie together: short ones share frames, and frames follow each other. Memory
-// is bounded by two packs, maxQueued and the compressors, about 90 MB.
+// is bounded by two packs, maxQueued and the compressors, about 75 MB.
 //
 // Add, After and Close belong to one goroutine.
 type Packer struct {
