@@ -1,9 +1,11 @@
 package salvage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"salvor/salvage/ext4"
 	"salvor/salvage/volume"
@@ -11,10 +13,12 @@ import (
 )
 
 // A surveyed volume was read for file systems that begin anywhere: it begins with an
-// ext file system whose blocks have so many bytes, or with none (0).
+// ext file system whose blocks have so many bytes, or with none (0). rest: it is what
+// lies beside the file systems that were found.
 type surveyed struct {
 	volume.Volume
-	ext int64
+	ext  int64
+	rest bool
 }
 
 // NextData implements volume.Sparse.
@@ -45,7 +49,7 @@ func (s *Sources) moved(ctx context.Context, parts []volume.Volume) (out []volum
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, s.cut(v, outside(places, x))...)
+		out = append(out, s.cut(v, with(places, x))...)
 	}
 	return out, nil
 }
@@ -63,14 +67,23 @@ func knownAt(ctx context.Context, v volume.Volume) (x *xfs.FS, known bool, err e
 	return x, err == nil && x.Base() == 0 && x.Doubt() == "", err
 }
 
-// outside leaves out what lies in an XFS file system that a superblock tells of: the
-// image of a disk is a file there.
-func outside(places []ext4.Place, x *xfs.FS) (kept []ext4.Place) {
+// with adds an XFS file system of which a superblock tells to the places of others. Of
+// two of which one lies in the other, the inner one is a file: the image of a disk.
+func with(places []ext4.Place, x *xfs.FS) (kept []ext4.Place) {
+	if x == nil || x.Doubt() != "" {
+		return places
+	}
+	own, inner := ext4.Place{Base: x.Base(), End: x.ClaimedSize()}, false
 	for _, p := range places {
-		if x == nil || x.Doubt() != "" || p.Base < x.Base() || p.Base >= x.ClaimedSize() {
+		if p.Base < own.Base || p.Base >= own.End {
 			kept = append(kept, p)
+			inner = inner || p.Base < own.Base && p.End > own.Base
 		}
 	}
+	if !inner {
+		kept = append(kept, own)
+	}
+	slices.SortFunc(kept, func(a, b ext4.Place) int { return cmp.Compare(a.Base, b.Base) })
 	return kept
 }
 
@@ -81,7 +94,7 @@ func (s *Sources) cut(v volume.Volume, places []ext4.Place) []volume.Volume {
 	at := int64(0)
 	between := func(end int64) {
 		if end > at {
-			rest = append(rest, &surveyed{Volume: part(v, at, end)})
+			rest = append(rest, &surveyed{Volume: part(v, at, end), rest: len(places) > 0})
 		}
 	}
 	for i, p := range places {
@@ -95,7 +108,7 @@ func (s *Sources) cut(v volume.Volume, places []ext4.Place) []volume.Volume {
 		} else {
 			s.note("%s: no superblock is left; by what its inodes name, an ext file system with blocks of %d bytes begins at byte %d", v.Name(), p.Block, p.Base)
 		}
-		systems = append(systems, &surveyed{part(v, p.Base, at), p.Block})
+		systems = append(systems, &surveyed{Volume: part(v, p.Base, at), ext: p.Block})
 	}
 	between(v.Size())
 	return append(systems, rest...)

@@ -58,6 +58,10 @@ type Source struct {
 	// UnreadFiles are files and directories of a tree that nobody could read.
 	UnreadFiles int64  `json:"unread_files"`
 	Found       Counts `json:"found"`
+
+	// dark: no file system on it is known, and nothing in it begins as mail does.
+	dark    bool
+	content string // what it begins with; "": nobody knows
 }
 
 // A User is what was found of one user's mail: Name "" is nobody's.
@@ -223,10 +227,21 @@ func (r *Report) further() {
 	if r.OwedUnreadable > 0 {
 		say("%d owed messages lie in places that could not be read: copying these again (ddrescue -r3, another cable, another drive of the array) and salvaging with the new map may bring them", r.OwedUnreadable)
 	}
+	dark := false
+	for _, s := range r.Sources {
+		if s.dark {
+			dark = true
+			say("%s", s.next())
+		}
+	}
 	if r.OwedMissing > 0 && r.UnreadableBytes > 0 {
 		say("%d owed messages left no trace in what could be read; %d bytes could not be read", r.OwedMissing, r.UnreadableBytes)
 	}
-	if r.OwedMissing > 0 && r.UnreadableBytes == 0 {
+	switch {
+	case r.OwedMissing == 0 || r.UnreadableBytes > 0:
+	case dark:
+		say("%d owed messages left no trace in what was understood", r.OwedMissing)
+	default:
 		say("%d owed messages left no trace: they were on another volume, or were written over", r.OwedMissing)
 	}
 }

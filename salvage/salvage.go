@@ -175,11 +175,14 @@ func (e *engine) volume(ctx context.Context, v volume.Volume) error {
 			return err
 		}
 		e.changedSince(s.note.stamps, stamps)
+		source.System = s.system.Name()
 		if err := s.all(ctx); err != nil {
 			return err
 		}
+		if err := s.lighten(v); err != nil {
+			return err
+		}
 	}
-	source.System = systems[0].Name()
 	return nil
 }
 

@@ -43,6 +43,11 @@ func (f *FS) File(ctx context.Context, t fsys.Trace) (*fsys.File, error) {
 	}
 	file.Trace = t
 	file.Trace.Raw = nil
+	// Where no superblock tells where the tables are, a number does: it follows from the
+	// record's checksum, or from its place among others.
+	if f.super == nil && t.Kind == fsys.Inode && t.Origin == fsys.Loose && file.Inode != 0 {
+		file.Trace.Origin = fsys.Table
+	}
 	return file, nil
 }
 

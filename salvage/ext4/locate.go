@@ -52,8 +52,8 @@ func Locate(ctx context.Context, v volume.Volume) (places []Place, err error) {
 // mostWeighed bounds how many places of superblocks are looked at closely.
 const mostWeighed = 64
 
-// byRoots gives the file systems that superblocks tell of. One copy alone may stand
-// in a journal or in a file: inodes must speak for it.
+// byRoots gives the file systems that superblocks tell of. A primary one alone may be
+// a copy in a journal, or in a file: inodes must speak for it.
 func (s *survey) byRoots(ctx context.Context, v volume.Volume) (kept []Place, err error) {
 	type claim struct {
 		root
@@ -66,7 +66,7 @@ func (s *survey) byRoots(ctx context.Context, v volume.Volume) (kept []Place, er
 		if err != nil {
 			return nil, err
 		}
-		if w.holds() || r.super.Copies > 1 && w.odd <= w.ends {
+		if w.holds() || (r.super.Copies > 1 || r.super.Group > 0) && w.odd <= w.ends {
 			claims = append(claims, claim{r, w.total() + 2*r.super.Copies})
 		}
 	}
