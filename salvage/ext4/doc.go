@@ -3,7 +3,8 @@
 // in the journal and by their shape alone, and never walks from the root.
 //
 // [Find] tells which superblocks there are, [Open] takes the best of them, and
-// [Guess] works without any. What only a superblock or a group descriptor could
+// [Guess] works without any. [Locate] finds where on a volume file systems begin
+// where nobody knows. What only a superblock or a group descriptor could
 // say (which number an inode has) is learned from the inodes themselves where
 // those are gone: see [FS.Learn].
 //

@@ -75,7 +75,7 @@ func FuzzLocate(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b[:128<<10], uint16(3))
+		f.Add(b[:32<<10], uint16(3))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, sectors uint16) {
 		v := append(make(memory, 512*int(sectors%64)), b...)

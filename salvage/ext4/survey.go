@@ -17,6 +17,7 @@ const (
 	perStretch    = 64
 	mostSightings = 1 << 15 // of each kind
 	mostRoots     = 1 << 10 // places where superblocks say that their file system begins
+	mostBytes     = 1 << 60 // of a file system that is believed
 )
 
 // A survey is what one pass over a volume has seen of ext file systems, wherever
@@ -83,7 +84,6 @@ func surveyAll(ctx context.Context, v volume.Volume) (*survey, error) {
 		for at := 0; at < min(surveyStep, len(b)); at += surveySector {
 			s.look(b[at:], off+int64(at))
 		}
-		volume.Forget(v, volume.Range{Off: off, Len: min(surveyStep, v.Size()-off)})
 	}
 	return s, nil
 }
@@ -132,7 +132,7 @@ func (s *survey) inode(b []byte, off int64) {
 	default:
 		shape = s.plain.likePlain(r)
 	}
-	if _, ok := r.firstBlock(); !ok || shape != surely {
+	if _, ok := r.blockAt(0); !ok || shape != surely {
 		return
 	}
 	if r.kind() == modeDirectory {
@@ -142,24 +142,35 @@ func (s *survey) inode(b []byte, off int64) {
 	}
 }
 
-// firstBlock is the number of the block with which a file begins, if its record
-// itself says so.
-func (r record) firstBlock() (uint64, bool) {
+// blockAt is the number of the block that holds a part of a file, counted in blocks,
+// if its record itself says so.
+func (r record) blockAt(part uint64) (uint64, bool) {
 	m := r.blockMap()
 	if !r.extents() {
-		place := uint64(binary.LittleEndian.Uint32(m))
+		if part >= directBlocks {
+			return 0, false
+		}
+		place := uint64(binary.LittleEndian.Uint32(m[4*part:]))
 		return place, place != 0
 	}
 	h := header(m)
-	if h.depth() != 0 || h.entries() == 0 {
+	if h.depth() != 0 {
 		return 0, false
 	}
-	logical, _, place, _ := piece(h.entry(0))
-	return place, logical == 0 && place != 0 && place < 1<<48
+	for i := range min(int(h.entries()), 4) {
+		logical, length, place, unwritten := piece(h.entry(i))
+		if at := int64(part) - logical; at >= 0 && at < length && place != 0 && !unwritten {
+			return place + uint64(at), true
+		}
+	}
+	return 0, false
 }
 
 // super keeps where a superblock says that its file system begins.
 func (s *survey) super(p *Super) {
+	if p.Blocks > mostBytes/uint64(p.BlockSize) {
+		return
+	}
 	base := p.Off - superSize
 	if p.Group > 0 {
 		start := p.start(uint32(p.Group))

@@ -52,8 +52,11 @@ func (s *survey) weigh(ctx context.Context, v volume.Volume, g guess, end int64)
 	f := Guess(volume.Section(v, g.base, v.Size()-g.base, v.Name()), g.block)
 	seeds, narrow, wide := map[uint32]int{}, map[int64]int{}, map[int64]int{}
 	there := 0
+	if err := ctx.Err(); err != nil {
+		return w, err
+	}
 	for _, d := range s.dirs.some(g.base, end) {
-		number, err := f.ownNumber(ctx, d.raw)
+		number, err := f.selfOf(d.raw)
 		if err != nil {
 			return w, err
 		}
@@ -73,7 +76,7 @@ func (s *survey) weigh(ctx context.Context, v volume.Volume, g guess, end int64)
 	w.dirs = max(agreed(seeds), agreed(narrow), agreed(wide), min(there, 1))
 	w.misses += there - w.dirs
 	for _, d := range s.files.some(g.base, end) {
-		ends, told, err := f.endsWell(ctx, d.raw)
+		ends, told, err := f.endsWell(d.raw)
 		switch {
 		case err != nil:
 			return w, err
@@ -113,36 +116,37 @@ func (s *sightings) within(from, to int64) []sighting {
 	return s.all[i:max(i, j)]
 }
 
+// selfOf is the number with which a directory's first block begins, at the place that
+// its record gives; 0 where none stands there.
+func (f *FS) selfOf(r record) (uint64, error) {
+	place, _ := r.blockAt(0)
+	p, err := f.block(place)
+	if p == nil || err != nil {
+		return 0, err
+	}
+	self, _ := (&walker{f: f, block: p}).dots()
+	return self, nil
+}
+
 // endsWell tells whether a file's last block holds its end and zeros behind it.
 // told is false where that says nothing.
-func (f *FS) endsWell(ctx context.Context, r record) (ends, told bool, err error) {
-	size := int64(r.size())
-	used := size % f.bs
-	if used == 0 || f.bs-used < leastTail {
+func (f *FS) endsWell(r record) (ends, told bool, err error) {
+	used := r.size() % uint64(f.bs)
+	if used == 0 || uint64(f.bs)-used < leastTail {
 		return false, false, nil
 	}
-	m := mapper{f: f, ctx: ctx}
-	if r.extents() {
-		err = m.tree(r.blockMap(), maxDepth)
-	} else {
-		err = m.blockMap(r.blockMap())
+	place, ok := r.blockAt(r.size() / uint64(f.bs))
+	if !ok {
+		return false, false, nil
 	}
-	if err != nil {
+	if place >= uint64(f.limit/f.bs) {
+		return false, true, nil
+	}
+	p, err := f.block(place)
+	if p == nil || err != nil || isZero(p[max(used, leastTail)-leastTail:used]) {
 		return false, false, err
 	}
-	for _, e := range m.sorted() {
-		at := size - used - e.Logical
-		if at < 0 || at >= e.Len || e.Unwritten {
-			continue
-		}
-		p := make([]byte, f.bs)
-		unknown, err := f.v.ReadAt(p, e.Off+at)
-		if err != nil || len(unknown) > 0 || isZero(p[max(0, used-leastTail):used]) {
-			return false, false, err
-		}
-		return isZero(p[used:]), true, nil
-	}
-	return false, m.lost > 0, nil // it names places behind the end
+	return isZero(p[used:]), true, nil
 }
 
 // vote gives the guesses for which most directories' inodes and first blocks speak,
@@ -155,7 +159,7 @@ func (s *survey) vote(from, to int64) (all []guess) {
 	}
 	for _, j := range s.journals { // its inode says where it begins
 		for _, d := range s.files.within(from, to) {
-			if place, _ := d.raw.firstBlock(); int64(d.raw.size()) == j.size && place < 1<<40 {
+			if place, _ := d.raw.blockAt(0); int64(d.raw.size()) == j.size && place < 1<<40 {
 				add(j.off-int64(place)*j.block, j.block)
 			}
 		}
@@ -180,7 +184,7 @@ func (s *survey) vote(from, to int64) (all []guess) {
 func mostVotes(dirs, dots []sighting, block, least int64) (out []int64) {
 	var bases []int64
 	for _, d := range dirs {
-		place, _ := d.raw.firstBlock()
+		place, _ := d.raw.blockAt(0)
 		for _, dot := range dots {
 			if place >= 1<<40 {
 				break
