@@ -15,8 +15,11 @@ func (in *inference) choose(good []trial, all []guess) (*decision, error) {
 	}
 	best := good[0]
 	rival := "no other candidate holds"
-	unsure := best.score < enough && in.o.Order == nil
 	if len(good) > 1 {
+		rival = "no other candidate has as much that agrees"
+	}
+	unsure := (best.score < enough || best.amiss) && in.o.Order == nil
+	if len(good) > 1 && good[1].rank() == best.rank() {
 		rival = fmt.Sprintf("the next candidate has %.0f, and a lead of %d is asked for", good[1].score, enough)
 		unsure = unsure || best.score-good[1].score < enough
 	}

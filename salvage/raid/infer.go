@@ -2,7 +2,6 @@ package raid
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 
@@ -10,11 +9,8 @@ import (
 )
 
 const (
-	verified   = 20 // candidates that are put together and looked at
-	listed     = 3  // candidates that an error tells
-	anchorGain = 6  // evidence of a superblock's copy in its place, and against one that is not
-	agreeGain  = 30 // evidence of parity or copies that agree, at most
-	enough     = 8  // by how much the best has to lead: about 1 to 3000
+	listed = 3 // candidates that an error tells
+	enough = 8 // by how much the best has to lead: about 1 to 3000
 )
 
 // infer finds out how members without superblocks make an array: which level,
@@ -126,8 +122,8 @@ func (in *inference) shapes() (all []*shape) {
 				continue
 			}
 			number, err := l.number(level)
-			if err != nil {
-				continue
+			if err != nil || level == RAID10 && n > k+1 && number>>8&0xff > 1 {
+				continue // far copies of two lost members have holes that fit to anything
 			}
 			if sh, err := newShape(level, number, n); err == nil {
 				all = append(all, sh)
@@ -142,6 +138,7 @@ func (in *inference) shapes() (all []*shape) {
 	case sure && in.kin.twins > 0.9:
 		add(RAID10, k)
 		add(RAID10, k+1)
+		add(RAID10, k+2)
 	case sure && in.kin.zero > 0.9:
 		add(RAID5, k)
 	case sure && in.kin.one+in.kin.zero > 0.9:
@@ -150,6 +147,7 @@ func (in *inference) shapes() (all []*shape) {
 		add(RAID0, k)
 		add(RAID10, k)
 		add(RAID10, k+1)
+		add(RAID10, k+2)
 		add(RAID5, k+1)
 		add(RAID6, k+1)
 		add(RAID6, k+2)
@@ -169,12 +167,13 @@ func (in *inference) candidates() (all []guess) {
 	shapes := in.shapes()
 	for _, start := range in.starts {
 		for _, chunk := range chunks {
-			tables := map[int]*table{}
+			tables := map[[2]int]*table{}
 			for _, sh := range shapes {
-				t := tables[sh.period]
+				key := [2]int{sh.period, sh.parts()}
+				t := tables[key]
 				if t == nil {
-					t = in.s.newTable(start, max(chunk, block), sh.period, in.kin)
-					tables[sh.period] = t
+					t = in.s.newTable(start, max(chunk, block), sh.period, sh.parts(), in.kin)
+					tables[key] = t
 				}
 				found := []guess{{shape: sh, order: in.o.Order}}
 				if in.o.Order == nil {
@@ -191,101 +190,6 @@ func (in *inference) candidates() (all []guess) {
 	}
 	slices.SortStableFunc(all, func(a, b guess) int { return cmp.Compare(b.score, a.score) })
 	return all
-}
-
-// A trial is a guess that was put together.
-type trial struct {
-	guess
-	d     *decision
-	a     *Array
-	made  string // its recipe: who has the same is the same
-	notes []string
-	proof int64   // bytes of each member at which parity or copies agree
-	same  []guess // others that make the same volume
-}
-
-// verify puts the best guesses together and looks whether they contradict
-// themselves. Those that make the same volume are one.
-func (in *inference) verify(all []guess) (good []trial) {
-	tried := 0
-	for _, g := range all {
-		if tried == verified {
-			break
-		}
-		t := trial{guess: g, d: in.decision(g)}
-		if t.d.size() != nil {
-			continue
-		}
-		a, err := t.d.build(in.members)
-		if err != nil {
-			continue
-		}
-		t.a, t.made = a, t.d.recipe(a)
-		if i := slices.IndexFunc(good, func(o trial) bool { return o.made == t.made }); i >= 0 {
-			good[i].same = append(good[i].same, g)
-			continue
-		}
-		tried++
-		checked, _ := a.Check(context.Background(), CheckOptions{Samples: 8})
-		if told := checked.Bytes - checked.Empty; told > 0 {
-			if checked.Contradicted*20 > told {
-				continue
-			}
-			t.score += min(agreeGain, float64(told/block))
-			t.proof = told - checked.Contradicted
-			t.notes = append(t.notes, fmt.Sprintf("parity or copies agree at %d of %d KiB compared", (told-checked.Contradicted)>>10, told>>10))
-		}
-		right, wrong := anchors(a)
-		t.score += anchorGain * float64(right-wrong)
-		if right == 0 && len(in.anchors) > 0 {
-			continue // a volume begins there, but not like this
-		}
-		if right > 1 {
-			t.notes = append(t.notes, fmt.Sprintf("%d of %d superblocks of the file system are in their places", right, right+wrong))
-		}
-		// Only breaks count, for other candidates show other places; and with too
-		// many of them it is not this, whatever else there is.
-		on, off, places := flow(a, g.chunk)
-		if on+off >= 10 && off*3 > on+off || in.s.wordy() && places >= 40 && on+off < places/20 {
-			continue
-		}
-		t.score -= 2 * float64(off)
-		good = append(good, t)
-	}
-	slices.SortStableFunc(good, func(a, b trial) int { return cmp.Compare(b.score, a.score) })
-	return good
-}
-
-// flow looks how the chunks of a volume follow each other, those that had to be
-// derived among them: at how many of the places that it looks at the text goes on, and
-// at how many it breaks off. Places without anything, of which a volume that is hardly
-// filled has most, are not counted.
-func flow(a *Array, chunk int64) (on, off, places int) {
-	const most = 200
-	p := make([]byte, 2*block)
-	chunks := a.Size() / chunk
-	for i := range min(most, chunks-1) {
-		at := (i*(chunks-1)/min(most, chunks-1)+1)*chunk - block
-		unknown, err := a.ReadAt(p, at)
-		if err != nil {
-			break
-		}
-		if len(unknown) > 0 {
-			continue
-		}
-		x, y := glanceAt(p[:block]), glanceAt(p[block:])
-		if x.zero && y.zero {
-			continue
-		}
-		places++
-		switch f := follows(&x, &y); {
-		case f > 0:
-			on++
-		case f < 0:
-			off++
-		}
-	}
-	return on, off, places
 }
 
 func (in *inference) decision(g guess) *decision {

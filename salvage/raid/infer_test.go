@@ -20,7 +20,7 @@ import (
 var mailVolume = sync.OnceValues(func() ([]byte, error) { return mailOf(15<<20, "1024", "20M") })
 
 // littleVolume is an ext4 file system that is nearly empty.
-var littleVolume = sync.OnceValues(func() ([]byte, error) { return mailOf(3<<20, "4096", "128M") })
+var littleVolume = sync.OnceValues(func() ([]byte, error) { return mailOf(2<<20, "4096", "96M") })
 
 // mailOf is an ext4 file system of a size, with so many bytes of mail.
 func mailOf(most int, block, size string) ([]byte, error) {
@@ -106,6 +106,7 @@ var inferable = []struct {
 	{raidmaker.Spec{Level: 10, Layout: 0x10201, Disks: 3, Chunk: 64 << 10}, []int{2}},
 	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 5, Chunk: 64 << 10, DataOffset: 1 << 20}, []int{4}},
 	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 6, Chunk: 512 << 10}, []int{2}},
+	{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 6, Chunk: 64 << 10}, []int{1, 4}},
 }
 
 func TestInference(t *testing.T) {
@@ -151,10 +152,11 @@ func TestInferenceOfWhatIsHardlyFilled(t *testing.T) {
 		level   Level
 	}{
 		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 3, Chunk: 64 << 10}, nil, RAID0},
-		{raidmaker.Spec{Level: 5, Layout: 2, Disks: 3, Chunk: 64 << 10}, nil, RAID5},
 		{raidmaker.Spec{Level: 5, Layout: 2, Disks: 4, Chunk: 64 << 10}, []int{2}, RAID5},
 		{raidmaker.Spec{Level: 6, Layout: 2, Disks: 5, Chunk: 64 << 10}, []int{0}, RAID6},
-		{raidmaker.Spec{Level: 10, Layout: 0x102, Disks: 4, Chunk: 64 << 10}, []int{3}, RAID10},
+		{raidmaker.Spec{Level: 10, Layout: 0x201, Disks: 4, Chunk: 64 << 10}, []int{2}, RAID10},
+		{raidmaker.Spec{Level: 10, Layout: 0x201, Disks: 4, Chunk: 64 << 10}, nil, RAID10},
+		{raidmaker.Spec{Level: 10, Layout: 0x10201, Disks: 4, Chunk: 64 << 10}, []int{3}, RAID10},
 	} {
 		t.Run(fmt.Sprintf("%s, without %v", title(c.spec), c.missing), func(t *testing.T) {
 			a, err := Open(volumes(shuffled(data, c.spec, c.missing, uint64(i))), Options{})
@@ -184,7 +186,7 @@ func TestTheSimplestArrayIsTold(t *testing.T) {
 		or      []string // what else it may be
 		not     string   // and what it is not
 	}{
-		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 2, Chunk: 64 << 10}, nil, RAID0, 2, []string{"raid5 parity-first of 3 with 1 missing, raid5 parity-last of 3 with 1 missing, ", "the bytes are the same"}, "raid10"},
+		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 2, Chunk: 64 << 10}, nil, RAID0, 2, []string{"raid5 parity-first of 3 with 1 missing, raid5 parity-last of 3 with 1 missing, raid10 n2 of 4 with 2 missing", "the bytes are the same"}, "symmetric"},
 		{raidmaker.Spec{Level: 0, Layout: 1, Disks: 3, Chunk: 512 << 10, DataOffset: 1 << 20}, nil, RAID0, 3, []string{"raid5 parity-first of 4 with 1 missing"}, "symmetric"},
 		{raidmaker.Spec{Level: 4, Disks: 4, Chunk: 64 << 10}, []int{3}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing"}, "symmetric"},
 		{raidmaker.Spec{Level: 6, Layout: 5, Disks: 5, Chunk: 64 << 10}, []int{3, 4}, RAID0, 3, []string{"raid5 parity-last of 4 with 1 missing", "or the like"}, "symmetric"},

@@ -207,7 +207,11 @@ func (d *decision) size() error {
 		rooms = append(rooms, room)
 	}
 	slices.Sort(rooms)
-	d.room = rooms[min(d.spare(), len(rooms)-1)]
+	at := min(d.spare(), len(rooms)-1)
+	for d.level == RAID10 && rooms[at] == 0 && at < len(rooms)-1 {
+		at++ // one of each pair may be missing
+	}
+	d.room = rooms[at]
 	if d.room == 0 {
 		return errors.New("there are too few members to tell the size of the array; give it")
 	}

@@ -38,6 +38,7 @@ type glance struct {
 type survey struct {
 	members []volume.Volume
 	starts  []int64    // of the stretches, bytes from the beginning of the members
+	end     int64      // of the largest member, bytes
 	blocks  int        // per stretch
 	seen    [][]glance // by member, stretches one after the other
 }
@@ -53,7 +54,7 @@ func newSurvey(members []volume.Volume, skip []int64, samples int) *survey {
 	for i, m := range members {
 		end = max(end, m.Size()-skip[i])
 	}
-	s := &survey{members: members, blocks: surveyStretch / block}
+	s := &survey{members: members, blocks: surveyStretch / block, end: end}
 	all := max(1, end/surveyStretch)
 	for i := range min(all, int64(samples)) {
 		s.starts = append(s.starts, i*all/min(all, int64(samples))*surveyStretch)

@@ -20,8 +20,9 @@ type table struct {
 }
 
 // newTable collects the evidence; start is the beginning of the data in bytes from
-// where the survey counts, chunk is in bytes.
-func (s *survey) newTable(start, chunk int64, period int, k kinship) *table {
+// where the survey counts, chunk is in bytes. Of an array whose members hold far copies
+// only the first of so many parts lies as its layout says.
+func (s *survey) newTable(start, chunk int64, period, parts int, k kinship) *table {
 	n := len(s.members)
 	t := &table{p: grid(period, n), q: grid(period, n+1)}
 	for i := range t.join {
@@ -33,6 +34,7 @@ func (s *survey) newTable(start, chunk int64, period int, k kinship) *table {
 		}
 	}
 	per := int(chunk / block)
+	end := start + (s.end-start)/int64(parts)
 	for sample, from := range s.starts {
 		for b := range s.blocks {
 			off := from + int64(b)*block - start
@@ -47,6 +49,9 @@ func (s *survey) newTable(start, chunk int64, period int, k kinship) *table {
 						t.base += follows(before, s.at(m, sample, b))
 					}
 				}
+				continue
+			}
+			if from+int64(b)*block >= end {
 				continue
 			}
 			for step := range maxStep + 1 {
@@ -190,6 +195,15 @@ func newShape(level Level, layout, n int) (*shape, error) {
 			}
 		}
 	}
+}
+
+// parts is in how many parts each member is divided, of which all but the first hold
+// far copies.
+func (sh *shape) parts() int {
+	if sh.level != RAID10 || sh.layout&farOffset != 0 {
+		return 1
+	}
+	return max(1, sh.layout>>8&0xff)
 }
 
 // score is the evidence for an order: order[slot] is a member, or -1.
