@@ -168,24 +168,38 @@ func (e *evidence) fromSupers() *geometry {
 	return &g
 }
 
-// baseOf tells where a file system begins of which a superblock stands at off: the
-// head of the free space behind it knows its group's number.
+// baseOf tells where a file system begins of which a superblock stands at off, which
+// may be before the volume's beginning: heads of free space know their group's number,
+// blocks of trees their place. The place is taken for which most of them speak.
 func (e *evidence) baseOf(g *geometry, off int64) int64 {
 	size := g.agBlocks * g.block
+	fits := func(base int64) bool {
+		return (off-base)%size == 0 && off >= base && (off-base)/size < g.groups
+	}
+	var said []int64
 	for _, s := range e.supers {
 		for _, h := range e.headers {
-			if s.g.same(g) && h.off == s.off+g.sector && s.off >= h.number*size {
-				return s.off - h.number*size
+			base := s.off - h.number*size
+			if s.g.same(g) && s.g.uuid == g.uuid && h.off == s.off+g.sector && h.length <= g.agBlocks && fits(base) {
+				said = append(said, base)
 			}
 		}
 	}
-	// Without it: a group begins at a multiple of its size, or the file system
+	for _, t := range e.trees {
+		if t.block == g.block && fits(t.base) && (t.off-t.base)/size == t.group {
+			said = append(said, t.base)
+		}
+	}
+	if len(said) > 0 {
+		return commonest(said, func(base int64) int64 { return base })
+	}
+	// Without them: a group begins at a multiple of its size, or the file system
 	// begins here.
 	if off%size == 0 {
 		return 0
 	}
 	for _, s := range e.inodes.all {
-		if base := s.off - int64(s.ino)*s.size(); base >= 0 && base <= off && (off-base)%size == 0 {
+		if base := s.off - int64(s.ino)*s.size(); base <= off && fits(base) {
 			return base
 		}
 	}

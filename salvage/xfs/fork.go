@@ -48,7 +48,7 @@ type mapper struct {
 }
 
 func (m *mapper) extent(r run) (fsys.Extent, bool) {
-	off, ok := m.g.offset(r.start, r.count)
+	off, ok := m.g.here(r.start, r.count)
 	if !ok || r.at > maxBytes/uint64(m.g.block) {
 		return fsys.Extent{}, false
 	}
@@ -123,7 +123,7 @@ func parseMapBlock(b []byte) (mb mapBlock, ok bool) {
 // block reads a block of the map and tells whether it is this file's and of this
 // level. Levels fall with every step, so that no map leads in a circle.
 func (m *mapper) block(start uint64, level int) (mapBlock, bool, error) {
-	off, ok := m.g.offset(start, 1)
+	off, ok := m.g.here(start, 1)
 	if !ok || m.nodes >= maxNodes {
 		return mapBlock{}, false, nil
 	}

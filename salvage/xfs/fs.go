@@ -125,7 +125,8 @@ func (f *FS) Root() uint64 { return f.main().root }
 func (f *FS) BlockSize() int64 { return f.main().block }
 
 // Base is where on the volume the file system begins, in bytes: not 0 where the
-// volume is a disk whose partition table is gone.
+// volume is a disk whose partition table is gone, and negative where the front of the
+// file system was cut off.
 func (f *FS) Base() int64 { return f.main().base }
 
 // ClaimedSize is how large the volume should be, in bytes. A volume that is

@@ -4,7 +4,7 @@ import "math/bits"
 
 // A geometry says how numbers of blocks and inodes become places on the volume.
 type geometry struct {
-	base     int64 // where the file system begins
+	base     int64 // where the file system begins; negative if the volume begins within it
 	block    int64 // sb_blocksize
 	inode    int64 // sb_inodesize
 	sector   int64 // sb_sectsize
@@ -48,6 +48,13 @@ func (g *geometry) mapped() bool    { return g.agBlocks > 0 }
 // same tells whether two geometries give the same places.
 func (g *geometry) same(o *geometry) bool {
 	return g.base == o.base && g.block == o.block && g.inode == o.inode && g.agBlocks == o.agBlocks
+}
+
+// here is where a run of blocks stands on the volume: not before its beginning, as
+// what was cut off its front does.
+func (g *geometry) here(fsblock, count uint64) (int64, bool) {
+	off, ok := g.offset(fsblock, count)
+	return off, ok && off >= 0
 }
 
 // offset is where a run of blocks stands. A run never leaves its group.

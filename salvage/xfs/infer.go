@@ -329,7 +329,7 @@ func (w *witness) leaf(g *geometry, in *inode) bool {
 	if in.format != formatTree || most < 1 {
 		return false
 	}
-	off, ok := g.offset(be.Uint64(in.fork[4+most*8:]), 1)
+	off, ok := g.here(be.Uint64(in.fork[4+most*8:]), 1)
 	if !ok {
 		return false
 	}

@@ -34,7 +34,7 @@ func (g *geometry) area() (logArea, bool) {
 	if g.logStart == 0 || g.logBlocks <= 0 || !g.mapped() {
 		return logArea{}, false
 	}
-	off, ok := g.offset(g.logStart, 1)
+	off, ok := g.here(g.logStart, 1)
 	size := g.logBlocks * g.block
 	if !ok || g.logBlocks > maxLogSize/g.block || off+size > g.end() {
 		return logArea{}, false

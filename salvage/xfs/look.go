@@ -111,7 +111,7 @@ func blank(in *inode) bool {
 func (l *looker) block(at int) error {
 	off := l.w.Off + int64(at)
 	b := l.w.Data[at:]
-	if off%minBlock != l.g.base%minBlock || len(b) < minBlock {
+	if (off-l.g.base)%minBlock != 0 || len(b) < minBlock {
 		return nil
 	}
 	t := fsys.Trace{Off: off, Origin: fsys.Loose}

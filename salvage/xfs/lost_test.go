@@ -281,3 +281,56 @@ func TestLooseLog(t *testing.T) {
 		t.Errorf("of %d files %d found", len(b.all), found)
 	}
 }
+
+// Where the front is cut off, the first superblock that is left is another group's, and
+// the file system begins before the volume.
+func TestFrontCutOff(t *testing.T) {
+	b := aged(t, "")
+	v := openImage(t, b.path)
+	g := geometryOf(t, v)
+	group := g.agBlocks * g.block
+	for _, c := range []struct {
+		name   string
+		cut    int64
+		damage func(front *image)
+	}{
+		{"57 sectors", 57 * 512, func(*image) {}},
+		{"the first group", group, func(*image) {}},
+		{"a header that lies", 57 * 512, func(front *image) { front.header(t, group-57*512+g.sector, 3) }},
+		{"superblocks and headers", 57 * 512, func(front *image) {
+			for ag := int64(1); ag < g.groups; ag++ {
+				front.wipe(t, ag*group-57*512, 4*512)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "front")
+			whole, err := os.ReadFile(b.path)
+			must(t, err)
+			must(t, os.WriteFile(path, whole[c.cut:], 0o600))
+			front := openImage(t, path)
+			c.damage(front)
+			f, err := Open(t.Context(), front)
+			must(t, err)
+			if f.Base() != -c.cut || f.main().agBlocks != g.agBlocks {
+				t.Fatalf("base %d, not %d; %+v", f.Base(), -c.cut, f.main())
+			}
+			if want := int64(len(whole)) - c.cut; f.ClaimedSize() > want {
+				t.Errorf("claimed size %d, not %d", f.ClaimedSize(), want)
+			}
+			if c.cut > 1<<20 {
+				return
+			}
+			if got, named, of := sweep(t, front).recall(t, b.all, true); got != of || named != of {
+				t.Errorf("of %d files %d found, %d named", of, got, named)
+			}
+		})
+	}
+}
+
+// header changes the number of the group in the header of its free space.
+func (v *image) header(t testing.TB, off int64, number byte) {
+	t.Helper()
+	_, err := v.WriteAt([]byte{number}, off+11)
+	must(t, err)
+}

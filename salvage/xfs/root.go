@@ -13,16 +13,17 @@ func (f *FS) findRoot(g *geometry) (uint64, error) {
 	if !g.mapped() {
 		return 0, nil
 	}
-	b := make([]byte, min(searchRoot, g.agBlocks*g.block))
-	if _, err := f.v.ReadAt(b, g.base); err != nil {
-		return 0, f.readError(g.base, err)
+	from := max(0, -g.base) // what is before the volume's beginning is gone
+	b := make([]byte, max(0, min(searchRoot, g.agBlocks*g.block)-from))
+	if _, err := f.v.ReadAt(b, g.base+from); err != nil {
+		return 0, f.readError(g.base+from, err)
 	}
-	for at := int64(0); at+g.inode <= int64(len(b)); at += g.inode {
+	for at := -from & (g.inode - 1); at+g.inode <= int64(len(b)); at += g.inode {
 		in, ok := parseInode(b[at : at+g.inode])
 		if !ok || in.fileType() != fsys.Directory {
 			continue
 		}
-		number := g.number(g.base + at)
+		number := g.number(g.base + from + at)
 		if f.parentOf(g, &in) == number {
 			return number, nil
 		}

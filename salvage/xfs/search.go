@@ -15,7 +15,8 @@ const (
 )
 
 // primary reads the first superblock. It is believed if its checksum is right or
-// the second group's copy says the same.
+// the second group's copy says the same, unless the header behind it says that it is
+// another group's: then the volume begins in the midst of the file system.
 func (f *FS) primary() (*geometry, error) {
 	b := make([]byte, 4096)
 	if _, err := f.v.ReadAt(b, 0); err != nil {
@@ -23,6 +24,13 @@ func (f *FS) primary() (*geometry, error) {
 	}
 	g, sure, ok := parseSuper(b)
 	if !ok {
+		return nil, nil
+	}
+	header := make([]byte, minBlock)
+	if _, err := f.v.ReadAt(header, g.sector); err != nil {
+		return nil, f.readError(g.sector, err)
+	}
+	if h, ok := parseAGF(header, g.sector); ok && h.number > 0 && h.number < g.groups {
 		return nil, nil
 	}
 	if sure || g.groups == 1 {

@@ -101,7 +101,7 @@ func parseAGF(b []byte, off int64) (groupHeader, bool) {
 type treeBlock struct {
 	magic uint32
 	off   int64
-	base  int64 // where the file system begins, as it says
+	base  int64 // where the file system begins, as it says; negative: before the volume
 	group int64
 	block int64
 }
@@ -122,7 +122,7 @@ func parseTree(b []byte, off int64) (t treeBlock, ok bool) {
 	}
 	t.off, t.group = off, int64(be.Uint32(b[48:]))
 	place := be.Uint64(b[16:])
-	if place > uint64(off)/512 || t.group >= 1<<24 {
+	if place > maxBytes/512 || t.group >= 1<<24 {
 		return t, false
 	}
 	t.base = off - int64(place)*512
