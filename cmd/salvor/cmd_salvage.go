@@ -116,7 +116,7 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 // sourcesHint says what to do about sources that cannot be opened.
 func sourcesHint(err error) error {
 	switch {
-	case errors.Is(err, salvage.ErrSpec):
+	case errors.Is(err, salvage.ErrSpec), errors.Is(err, raid.ErrOptions):
 		return usagef("%w", err)
 	case errors.Is(err, volume.ErrMap):
 		return withHint(err, "--map names the file that ddrescue was given as its third argument; --map none reads without a map, and takes what could not be read for zeros")

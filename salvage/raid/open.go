@@ -41,6 +41,14 @@ type Options struct {
 // has to choose.
 var ErrUnsure = errors.New("it is not sure how these members make an array")
 
+// ErrOptions is what options are that contradict themselves, or each other.
+var ErrOptions = errors.New("what is said of the array makes no sense")
+
+// wrongOptions is an error that is ErrOptions, in words of its own.
+type wrongOptions struct{ error }
+
+func (wrongOptions) Is(target error) bool { return target == ErrOptions }
+
 // A decision is all that it takes to put an array together.
 type decision struct {
 	level  Level
@@ -75,6 +83,13 @@ func Open(members []volume.Volume, o Options) (*Array, error) {
 
 // check refuses options that contradict themselves.
 func (o *Options) check(members int) error {
+	if err := o.contradiction(members); err != nil {
+		return wrongOptions{err}
+	}
+	return nil
+}
+
+func (o *Options) contradiction(members int) error {
 	if o.Layout != "" && o.Level != "" {
 		if _, err := o.Layout.number(o.Level); err != nil {
 			return err
