@@ -74,8 +74,9 @@ type notes struct {
 	mu   sync.Mutex
 	db   *sqlite.Conn
 	path string
-	open bool // a transaction is
-	n    int  // rows put in it
+	open bool  // a transaction is
+	n    int   // rows put in it
+	sums sieve // of findings, and their IDs
 	// owing: something is owed, so that it is worth asking what.
 	owing bool
 	err   error
@@ -108,7 +109,7 @@ func tryNotes(path string) (*notes, error) {
 		return nil, err
 	}
 	n := &notes{db: db, path: path}
-	if err := n.prepare(); err != nil {
+	if err := errors.Join(n.prepare(), n.sift()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return n, nil
@@ -135,6 +136,15 @@ func (n *notes) prepare() error {
 		return err
 	}
 	return sqlitex.ExecScript(n.db, notesSchema+fmt.Sprintf("PRAGMA user_version = %d;", notesVersion))
+}
+
+// sift remembers which findings there are.
+func (n *notes) sift() error {
+	return n.ask("SELECT sum, id FROM finding", nil, func(s *sqlite.Stmt) error {
+		n.sums.put(s.ColumnText(0))
+		n.sums.put(s.ColumnText(1))
+		return nil
+	})
 }
 
 // notesBatch is how many rows a transaction takes before it is committed by itself.

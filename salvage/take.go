@@ -121,6 +121,9 @@ func (n *notes) known(f *found.Finding) (was *known, err error) {
 	}
 	sum := cmp.Or(f.SHA256Stored, f.SHA256)
 	f.ID = found.NewID(sum, func(string) bool { return false })
+	if !n.sums.mayHave(f.SHA256) && !n.sums.mayHave(f.ID) {
+		return nil, nil
+	}
 	if err := look("sum = ? OR id = ?", f.SHA256, f.ID); err != nil || len(others) == 0 {
 		return was, err
 	}
@@ -158,6 +161,8 @@ func (e *engine) keep(ctx context.Context, f *found.Finding, was *known, open fu
 // note notes a finding, or one more place of it. The better grade is told.
 func (e *engine) note(f *found.Finding, was *known, m *message) (err error) {
 	r := gradeRank(f)
+	e.notes.sums.put(f.SHA256)
+	e.notes.sums.put(f.ID)
 	switch {
 	case was == nil:
 		err = e.notes.put("INSERT INTO finding (id, sum, class, rank, claim, source, user, missing, how, user_by, fact, places) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
