@@ -11,9 +11,9 @@ import (
 const (
 	maxSeeds    = 4
 	maxVotes    = 1 << 10
-	seedVotes   = 3       // inodes that must agree on a seed
-	maxAnchors  = 1 << 16 // one a MiB of inode tables at most: 16 GiB of them
-	anchorEvery = 1 << 20
+	seedVotes   = 3        // inodes that must agree on a seed
+	maxAnchors  = 1 << 18  // of 16 GiB of inode tables, at least
+	anchorEvery = 64 << 10 // groups of ext2 and ext3 have small tables, each in a place of its own
 	anchorReach = 32 << 20 // between two anchors that agree, in bytes
 	anchorAlone = 64 << 10 // beyond the last one
 )
