@@ -42,7 +42,7 @@ func (s *Sources) moved(ctx context.Context, parts []volume.Volume) (out []volum
 			return nil, err
 		}
 		if known {
-			out = append(out, v)
+			out = append(out, s.beheaded(v, x))
 			continue
 		}
 		places, err := ext4.Locate(ctx, v)
@@ -54,7 +54,18 @@ func (s *Sources) moved(ctx context.Context, parts []volume.Volume) (out []volum
 	return out, nil
 }
 
-// knownAt tells whether a volume begins with a file system whose superblocks say so.
+// beheaded gives a volume that begins within a file system, known to be one, as one
+// whose front is unknown: then all stands where the file system says.
+func (s *Sources) beheaded(v volume.Volume, x *xfs.FS) volume.Volume {
+	if x == nil || x.Base() >= 0 {
+		return v
+	}
+	s.note("%s begins %d bytes behind the beginning of its file system: what stood there is missing", v.Name(), -x.Base())
+	return volume.Precede(v, -x.Base(), fmt.Sprintf("%s behind %d missing bytes", v.Name(), -x.Base()))
+}
+
+// knownAt tells whether a volume begins with a file system, or within one, whose
+// superblocks say so.
 // Else x is the XFS that was found elsewhere on it, if any.
 func knownAt(ctx context.Context, v volume.Volume) (x *xfs.FS, known bool, err error) {
 	if _, err := ext4.Find(ctx, v); !errors.Is(err, ext4.ErrNoSuper) {
@@ -64,7 +75,7 @@ func knownAt(ctx context.Context, v volume.Volume) (x *xfs.FS, known bool, err e
 	if errors.Is(err, xfs.ErrNone) {
 		return nil, false, nil
 	}
-	return x, err == nil && x.Base() == 0 && x.Doubt() == "", err
+	return x, err == nil && x.Base() <= 0 && x.Doubt() == "", err
 }
 
 // with adds an XFS file system of which a superblock tells to the places of others. Of

@@ -67,6 +67,13 @@ func (s *section) Forget(r Range) {
 	}
 }
 
+// Precede gives a volume whose front was cut off, with so many unknown bytes before
+// what is left of it. Closing it does nothing: v belongs to who opened it.
+func Precede(v Volume, missing int64, name string) Volume {
+	missing = min(max(0, missing), math.MaxInt64-v.Size())
+	return &joined{name: name, size: missing + v.Size(), pieces: []piece{{at: missing, size: v.Size(), from: v}}}
+}
+
 // Extend gives a volume that is known to have had more bytes than there are, say
 // by its file system. The missing tail is unknown. It takes the place of v:
 // closing it closes v. A volume that is large enough comes back as it is.

@@ -51,6 +51,21 @@ func TestSectionsOfNonsense(t *testing.T) {
 	}
 }
 
+func TestPrecede(t *testing.T) {
+	data := random(1, 4096)
+	v := Precede(memory(t, "disk", data), 1000, "disk behind 1000 missing bytes")
+	got, unknown := readAll(t, v, 0, 5096)
+	if v.Size() != 5096 || !same(unknown, Ranges{{0, 1000}}) || !bytes.Equal(got[1000:], data) {
+		t.Errorf("%d bytes, unknown %v", v.Size(), unknown)
+	}
+	if at := NextKnown(v, 0); at != 1000 {
+		t.Errorf("known from %d", at)
+	}
+	if v := Precede(memory(t, "disk", data), 1<<63-1, "nonsense"); v.Size() != 1<<63-1 {
+		t.Errorf("%d bytes", v.Size())
+	}
+}
+
 func TestExtend(t *testing.T) {
 	disk := memory(t, "disk", random(1, 4096))
 	if same := Extend(disk, 4096); same != disk {

@@ -51,8 +51,8 @@ func (f *FS) primary() (*geometry, error) {
 // beginning, and where mkfs.xfs puts the second, third and fourth group if it
 // makes so or so many of them.
 func (f *FS) search(ctx context.Context) error {
-	size := f.v.Size()
-	if err := f.searchRange(ctx, 0, min(size, searchFront)); err != nil {
+	size, first := f.v.Size(), volume.NextKnown(f.v, 0)&^(volume.WindowAlign-1)
+	if err := f.searchRange(ctx, first, min(size, first+searchFront)); err != nil {
 		return err
 	}
 	var groups []int64 // their possible sizes
@@ -65,7 +65,7 @@ func (f *FS) search(ctx context.Context) error {
 	for _, group := range groups {
 		for nth := int64(1); nth <= 3; nth++ {
 			at := nth * group
-			if at >= size || at < searchFront {
+			if at >= size || at >= first && at < first+searchFront {
 				continue
 			}
 			at &^= volume.WindowAlign - 1
