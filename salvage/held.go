@@ -62,8 +62,7 @@ func (o *object) hold(n int64) (err error) {
 	return err
 }
 
-// open reads an object from its beginning: from memory, where it is all there, the same
-// bytes each time. missing tells afterwards what was unknown
+// open reads an object from its beginning; missing tells afterwards what was unknown
 // of what was read.
 func (o *object) open() (r io.Reader, missing func() []volume.Range, err error) {
 	if o.size > heldBytes {

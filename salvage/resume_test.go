@@ -57,7 +57,7 @@ func (r *result) summary() string {
 	var b strings.Builder
 	all := maps.Clone(r.finds)
 	for _, f := range sorted(all) {
-		fmt.Fprintf(&b, "%s %s %s %q %v %s\n", f.SHA256Stored, f.Class, f.Grade, f.User, f.File != "", f.ID)
+		fmt.Fprintf(&b, "%s %s %s %q %q %s\n", f.SHA256Stored, f.Class, f.Grade, f.User, f.File, f.ID)
 	}
 	p := *r.report
 	for _, s := range p.Sources {

@@ -137,13 +137,14 @@ func (n *notes) known(f *found.Finding) (was *known, err error) {
 // worse tells whether what is noted says less than f. Of what says as much always the
 // same is told, whichever was read first.
 func (k *known) worse(f *found.Finding) bool {
-	return cmp.Or(cmp.Compare(gradeRank(&k.Finding), gradeRank(f)), cmp.Compare(k.Claim, f.Claim), cmp.Compare(k.Source, f.Source), cmp.Compare(k.User, f.User)) > 0
+	return cmp.Or(cmp.Compare(gradeRank(&k.Finding), gradeRank(f)), cmp.Compare(k.Claim, f.Claim), cmp.Compare(ownerRank(&k.Finding), ownerRank(f)),
+		cmp.Compare(k.Source, f.Source), cmp.Compare(k.User, f.User)) > 0
 }
 
 // keep keeps the bytes, unless an earlier place gave them.
 func (e *engine) keep(ctx context.Context, f *found.Finding, was *known, open func() (io.Reader, error)) error {
 	if was != nil && was.Class.Kept() { // maybe with other line ends: these are the bytes that are kept
-		f.File, f.At, f.ID, f.SHA256Stored, f.Size = was.File, was.At, was.ID, was.SHA256Stored, was.Size
+		f.File, f.ID, f.SHA256Stored, f.Size = was.File, was.ID, was.SHA256Stored, was.Size
 		return nil
 	}
 	r, err := open()
@@ -189,6 +190,11 @@ func (e *engine) note(f *found.Finding, was *known, m *message) (err error) {
 		}
 	}
 	return nil
+}
+
+// ownerRank orders how an owner is known: 0 is best.
+func ownerRank(f *found.Finding) int {
+	return slices.Index([]string{"ledger", "path", "vault", "header", ""}, f.UserBy)
 }
 
 // gradeRank orders what may be told of the same bytes: 0 is best.

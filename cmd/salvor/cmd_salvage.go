@@ -108,7 +108,7 @@ func (a *app) salvage(ctx context.Context, c *cli.Context) (err error) {
 		if in, err := sources.Holds(out); err != nil || in != "" {
 			return cmp.Or(err, withHint(usagef("--out %s lies in %s, which is only read", out, in), "name a directory on another disk"))
 		}
-		return a.salvageToDir(ctx, out, found.Head{Started: a.now(), Sources: sources.Names, Incident: o.Incident}, found.Options{MaxBytes: most, MinFree: least}, o, c)
+		return a.salvageToDir(ctx, out, found.Head{Version: 1, Started: a.now(), Sources: sources.Names, Incident: o.Incident}, found.Options{MaxBytes: most, MinFree: least}, o, c)
 	}
 	return a.salvageToVault(ctx, s, sources, most, o, c)
 }

@@ -81,7 +81,7 @@ var homes = map[string][]string{
 	"golang.org/x/sys":                 {"internal/...", "salvage/volume"},
 	"golang.org/x/term":                {"internal/progress", "cmd/salvor"},
 	"golang.org/x/text":                {"internal/mailstore/...", "internal/backup", "catalog", "cmd/salvor"},
-	"zombiezen.com/go/sqlite":          {"catalog", "salvage", "salvage/found"},
+	"zombiezen.com/go/sqlite":          {"catalog", "salvage"},
 	"github.com/emersion/go-imap/v2":   {},
 	"github.com/rogpeppe/go-internal":  {},
 	"pgregory.net/rapid":               {},

@@ -26,8 +26,7 @@ const (
 )
 
 // Version is the version of result directories that this package reads and writes.
-// In version 1 each content was a file.
-const Version = 2
+const Version = 1
 
 var (
 	// ErrNotEmpty: a directory has something in it, and is no result directory.
@@ -62,15 +61,10 @@ type Writer struct {
 	lock *os.File
 	head Head
 
-	held    int64 // bytes of mail that are there
-	unseen  int64 // bytes written since the disk was asked for its free space
-	pack    *pack // the last one; nil: there is none yet
-	limit   int64 // bytes of a pack
-	dirty   bool  // something of it is not durable
-	unnamed bool  // its name is not durable
-	index   *index
-	copying []byte                  // what is on its way from a content into the pack
-	wrap    func(packFile) packFile // tests put something between; nil: nothing
+	held   int64           // bytes of mail that are there, with what waits
+	unseen int64           // bytes written since the disk was asked for its free space
+	made   map[string]bool // directories that are there
+	dirty  bool            // something was kept that is not durable yet
 }
 
 // Create makes a result directory, or goes on with one of the same sources and
@@ -87,7 +81,7 @@ func Create(dir string, h Head, o Options) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the result directory: %w", err)
 	}
-	w := &Writer{o: o, dir: dir, root: root, disk: durable.NewRoot(root), limit: packLimit, copying: make([]byte, 64<<10)}
+	w := &Writer{o: o, dir: dir, root: root, disk: durable.NewRoot(root), made: map[string]bool{}}
 	if err := w.begin(h); err != nil {
 		return nil, errors.Join(fmt.Errorf("result directory %s: %w", dir, err), w.Close())
 	}
@@ -115,7 +109,7 @@ func (w *Writer) begin(h Head) error {
 	if err := syscall.Flock(int(w.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return ErrBusy
 	}
-	return w.resume()
+	return w.count()
 }
 
 // origin says for people what a result directory comes from.
@@ -159,32 +153,43 @@ func (w *Writer) found(h Head) error {
 }
 
 func (w *Writer) mkdir(name string) error {
+	if w.made[name] {
+		return nil
+	}
 	err := w.disk.Mkdir(name, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		err = nil
 	}
-	if err != nil {
-		return err
-	}
-	return w.disk.Sync(".")
+	w.made[name] = err == nil
+	return err
 }
 
-// resume removes what a run that was killed has left half written, and learns what
-// is there.
-func (w *Writer) resume() error {
-	err := w.each(".", func(name string, _ fs.DirEntry) error {
-		if stale(name) {
-			return w.root.Remove(name)
+// count adds up what is there, and removes what a run that was killed has left
+// half written.
+func (w *Writer) count() error {
+	for _, dir := range []string{".", mailDir} {
+		err := w.each(dir, func(name string, _ fs.DirEntry) error {
+			if stale(path.Base(name)) {
+				return w.root.Remove(name)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
+	}
+	return w.each(mailDir, func(sub string, e fs.DirEntry) error {
+		if !e.IsDir() {
+			return nil
+		}
+		return w.each(sub, func(_ string, e fs.DirEntry) error {
+			info, err := e.Info()
+			if err == nil && info.Mode().IsRegular() {
+				w.held += info.Size()
+			}
+			return err
+		})
 	})
-	if err != nil {
-		return err
-	}
-	if w.index, err = w.newIndex(); err != nil {
-		return err
-	}
-	return w.adopt()
 }
 
 // each calls yield for everything in a directory.
@@ -219,21 +224,11 @@ func (w *Writer) Survey() string { return filepath.Join(w.dir, SurveyFile) }
 // Held is how many bytes of mail the directory holds.
 func (w *Writer) Held() int64 { return w.held }
 
-// Close makes durable what was kept, and leaves the directory to others. What has
-// stopped an earlier call stops this as well: it is told once.
+// Close makes durable what was kept, and leaves the directory to others.
 func (w *Writer) Close() error {
-	var errs []error
-	if p := w.pack; p != nil {
-		if p.err == nil {
-			errs = append(errs, w.flush())
-		}
-		errs = append(errs, full(p.file.Close()))
-	}
-	if w.index != nil {
-		errs = append(errs, w.index.close())
-	}
+	var err error
 	if w.lock != nil {
-		errs = append(errs, w.lock.Close())
+		err = errors.Join(w.flush(), w.lock.Close())
 	}
-	return errors.Join(append(errs, w.root.Close())...)
+	return errors.Join(err, w.root.Close())
 }

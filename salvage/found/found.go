@@ -6,7 +6,7 @@
 //
 //	salvage.json          what this directory is (Head), written first
 //	found.jsonl           one Finding a line, ordered by ID
-//	mail/000001.pack      the bytes of what was found, one behind the other, in packs
+//	mail/ab/abcd...       the bytes of what was found, named by their SHA-256
 //	report.json           the report of the last complete run
 //	survey.db             traces and how far the sweep came: scratch, can be removed
 //
@@ -66,8 +66,7 @@ type Finding struct {
 	SHA256Stored string    `json:"stored_sha256"`
 	SHA256       string    `json:"sha256"`
 	SHA1         string    `json:"sha1"`
-	File         string    `json:"file,omitempty"` // the pack in the result directory; "": the bytes were not kept
-	At           int64     `json:"at,omitempty"`   // where in File they begin
+	File         string    `json:"file,omitempty"` // in the result directory; "": the bytes were not kept
 	Name         string    `json:"name,omitempty"` // what its store called the file, without flags
 	Date         time.Time `json:"date,omitzero"`  // when the file was last written, which is when it was delivered
 	MessageID    string    `json:"message_id,omitempty"`
@@ -91,7 +90,7 @@ func (f *Finding) Offered() bool { return f.Class == Matched || f.Class == Unkno
 
 // Head says what a result directory is.
 type Head struct {
-	Version  int       `json:"version"` // 2
+	Version  int       `json:"version"` // 1
 	Started  time.Time `json:"started"`
 	Sources  []string  `json:"sources"`
 	Incident string    `json:"incident,omitempty"`

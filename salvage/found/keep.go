@@ -12,8 +12,13 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
+	"path"
 	"strings"
 	"syscall"
+
+	"salvor/internal/durable"
+	"salvor/internal/mailstore/deliver"
 )
 
 // askDisk is how much is written until the disk is asked again for its free space.
@@ -28,15 +33,16 @@ func stale(name string) bool {
 	return strings.HasPrefix(name, tmpPrefix) && strings.HasSuffix(name, ".tmp")
 }
 
-// Keep implements Keeper.
+// Keep implements Keeper. A file has its name from its beginning: nothing speaks of
+// it before it is durable, and what a run that was killed has left is read and compared
+// before it counts. To rename hundreds of thousands of files would cost as much as to
+// make them.
 func (w *Writer) Keep(ctx context.Context, f *Finding, content io.Reader) error {
 	if !f.Class.Kept() {
 		return fmt.Errorf("keep %s: what is %s is not kept", f.Path, f.Class)
 	}
-	if isHex(f.SHA256Stored, 2*sha256.Size) {
-		if has, err := w.has(f); err != nil || has {
-			return w.explain(err)
-		}
+	if !isHex(f.SHA256Stored, 2*sha256.Size) {
+		return w.explain(w.keepUnnamed(ctx, f, content))
 	}
 	return w.explain(w.keep(ctx, f, content))
 }
@@ -48,90 +54,124 @@ func (w *Writer) explain(err error) error {
 	return fmt.Errorf("keep what was found in %s: %w", w.dir, err)
 }
 
-// has tells whether a finding's bytes are there, and says where. They are read and
-// compared: a power cut may have left their header without them.
-func (w *Writer) has(f *Finding) (bool, error) {
-	number, at, ok, err := w.index.get(f.SHA256Stored)
-	if err != nil || !ok {
-		return false, err
-	}
-	if number == w.pack.number {
-		if err := w.pack.flush(); err != nil {
-			return false, err
-		}
-	}
-	name := packName(number)
-	r, err := openContent(w.root, name, frame{sum: f.SHA256Stored, at: at, size: f.Size})
-	if err == nil {
-		_, err = io.Copy(io.Discard, r)
-		err = errors.Join(err, r.Close())
-	}
-	if errors.Is(err, ErrCorrupt) {
+// has tells whether a file is there, with its bytes.
+func (w *Writer) has(name, sum string, size int64) (bool, error) {
+	file, err := deliver.OpenRegular(w.root, name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err == nil {
-		f.File, f.At = name, at
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	h := sha256.New()
+	n, err := io.Copy(h, file)
+	return n == size && hex.EncodeToString(h.Sum(nil)) == sum, errors.Join(err, file.Close())
 }
 
-// keep appends a frame, or leaves nothing of it.
+// keep keeps a content whose checksum is known.
 func (w *Writer) keep(ctx context.Context, f *Finding, content io.Reader) error {
-	p, err := w.current()
-	if err != nil {
+	name := fileOf(f.SHA256Stored)
+	file, err := w.create(name)
+	if errors.Is(err, fs.ErrExist) {
+		has, err := w.has(name, f.SHA256Stored, f.Size)
+		if err != nil {
+			return err
+		}
+		if has {
+			f.File = name
+			return nil
+		}
+		// Torn when a run was killed, or rotten since.
+		if err := w.drop(name); err != nil {
+			return err
+		}
+		if file, err = w.create(name); err != nil {
+			return err
+		}
+	} else if err != nil {
 		return err
 	}
-	begin, held := p.size, w.held
-	has, err := w.frame(ctx, p, f, content)
-	if err != nil || has {
-		w.held = held
-		return errors.Join(err, p.cut(begin))
+	before := w.held
+	stored, size, err := w.fill(ctx, f, file, content)
+	if err == nil && (stored != f.SHA256Stored || size != f.Size) {
+		err = fmt.Errorf("%s at %d of %s: %w", f.How, f.Offset, f.Source, ErrChanged)
 	}
+	if err != nil {
+		w.held = before
+		return errors.Join(err, w.root.Remove(name))
+	}
+	f.File = name
 	return nil
 }
 
-// frame appends a frame, unless its bytes turn out to be there.
-func (w *Writer) frame(ctx context.Context, p *pack, f *Finding, content io.Reader) (has bool, err error) {
-	begin := p.size
-	if _, err := io.WriteString(p, unfinished); err != nil {
-		return false, err
+// keepUnnamed keeps a content whose checksum is to be found out.
+func (w *Writer) keepUnnamed(ctx context.Context, f *Finding, content io.Reader) error {
+	tmp := path.Join(mailDir, tmpName())
+	file, err := w.disk.Create(tmp, 0o600)
+	if err != nil {
+		return err
 	}
-	s := &sink{w: w, ctx: ctx, to: p, sum: sha256.New()}
+	before := w.held
+	stored, size, err := w.fill(ctx, f, file, content)
+	name, has := fileOf(stored), false
+	if err == nil {
+		has, err = w.has(name, stored, size)
+	}
+	if err == nil && !has {
+		if err = w.mkdir(path.Dir(name)); err == nil {
+			err = w.disk.Replace(tmp, name)
+		}
+	}
+	if err != nil || has { // what was counted for it is given back
+		w.held = before
+		err = errors.Join(err, w.root.Remove(tmp))
+	}
+	if err == nil {
+		f.SHA256Stored, f.Size, f.File = stored, size, name
+	}
+	return err
+}
+
+// drop removes a file that is not what its name says, and counts it no more.
+func (w *Writer) drop(name string) error {
+	info, err := w.root.Lstat(name)
+	if err == nil {
+		err = w.root.Remove(name)
+	}
+	if err == nil && info.Mode().IsRegular() {
+		w.held -= info.Size()
+	}
+	return err
+}
+
+// create makes a new file for a content.
+func (w *Writer) create(name string) (durable.File, error) {
+	if err := w.mkdir(path.Dir(name)); err != nil {
+		return nil, err
+	}
+	return w.disk.Create(name, 0o600)
+}
+
+// fill writes a content into its file, and closes it.
+func (w *Writer) fill(ctx context.Context, f *Finding, file durable.File, content io.Reader) (sum string, size int64, err error) {
+	w.dirty = true
+	s := &sink{w: w, ctx: ctx, file: file, sum: sha256.New()}
 	_, hashed := content.(Hashed)
 	if hashed = hashed && f.SHA256Stored != ""; hashed {
 		s.sum = nil
 	}
-	if _, err := io.CopyBuffer(s, content, w.copying); err != nil {
-		return false, err
+	_, err = io.Copy(s, content)
+	if err = errors.Join(err, file.Close()); hashed {
+		return f.SHA256Stored, s.size, err
 	}
-	stored := f.SHA256Stored
-	if !hashed {
-		stored = hex.EncodeToString(s.sum.Sum(nil))
-	}
-	if f.SHA256Stored == "" {
-		f.SHA256Stored, f.Size = stored, s.size
-		if has, err := w.has(f); err != nil || has {
-			return has, err
-		}
-	} else if f.SHA256Stored != stored || f.Size != s.size {
-		return false, fmt.Errorf("%s at %d of %s: %w", f.How, f.Offset, f.Source, ErrChanged)
-	}
-	if _, err := io.WriteString(p, "\n"); err != nil {
-		return false, err
-	}
-	if err := p.patch(header(stored, s.size), begin); err != nil {
-		return false, err
-	}
-	w.dirty = true
-	f.File, f.At = packName(p.number), begin+int64(headerLen)
-	return false, w.index.put(stored, p.number, f.At)
+	return hex.EncodeToString(s.sum.Sum(nil)), s.size, err
 }
 
 // A sink writes a content, within the bounds.
 type sink struct {
 	w    *Writer
 	ctx  context.Context
-	to   *pack
+	file io.Writer
 	sum  hash.Hash // nil: nobody asks for it
 	size int64
 }
@@ -143,11 +183,15 @@ func (s *sink) Write(b []byte) (int, error) {
 	if err := s.w.room(int64(len(b))); err != nil {
 		return 0, err
 	}
+	n, err := s.file.Write(b)
 	if s.sum != nil {
-		s.sum.Write(b)
+		s.sum.Write(b[:n])
 	}
-	s.size += int64(len(b))
-	return s.to.Write(b)
+	s.size += int64(n)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return n, err
 }
 
 // room counts n bytes more, where there is room for them.
@@ -177,21 +221,15 @@ func (w *Writer) room(n int64) error {
 // Sync implements Keeper.
 func (w *Writer) Sync(context.Context) error { return w.explain(w.flush()) }
 
-// flush makes durable what was kept.
+// flush makes durable what was kept, all at once: a sync for each of hundreds of
+// thousands of small files would take longer than finding them.
 func (w *Writer) flush() error {
-	if w.pack == nil || !w.dirty && w.pack.err == nil {
+	if !w.dirty {
 		return nil
 	}
-	if err := w.pack.sync(); err != nil {
-		return err
-	}
-	if w.unnamed {
-		if err := w.disk.Sync(mailDir); err != nil {
-			return w.pack.note(err)
-		}
-	}
-	w.dirty, w.unnamed = false, false
-	return nil
+	err := deliver.Sync(w.root)
+	w.dirty = err != nil
+	return err
 }
 
 // Finish implements Keeper: it writes the list of findings, in one step.

@@ -117,14 +117,12 @@ func (f *Finding) check() error {
 		return fmt.Errorf("class %.20q is unknown", f.Class)
 	case !slices.Contains(Grades, f.Grade):
 		return fmt.Errorf("grade %.20q is unknown", f.Grade)
-	case f.File != "" && packNumber(f.File) == 0:
-		return fmt.Errorf("file %.100q is no pack", f.File)
+	case f.File != "" && f.File != fileOf(f.SHA256Stored):
+		return fmt.Errorf("file %.100q is not where its bytes belong", f.File)
 	case f.SHA256 != "" && !isHex(f.SHA256, 64) || f.SHA1 != "" && !isHex(f.SHA1, 40):
 		return errors.New("a checksum is none")
 	case f.Size < 0 || f.WireSize < 0 || f.Places < 0 || f.Claim < 0:
 		return errors.New("a number is below zero")
-	case f.File == "" && f.At != 0 || f.File != "" && (f.At < int64(headerLen) || f.At > math.MaxInt64-1-f.Size):
-		return fmt.Errorf("at byte %d of %q there is no content", f.At, f.File)
 	}
 	end := int64(0)
 	for _, m := range f.Missing {
@@ -170,3 +168,6 @@ func isHex(s string, n int) bool {
 	_, err := hex.DecodeString(s)
 	return err == nil
 }
+
+// fileOf is where the bytes with this SHA-256 are kept in a result directory.
+func fileOf(stored string) string { return mailDir + "/" + stored[:2] + "/" + stored }

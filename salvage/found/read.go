@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -76,9 +79,6 @@ func readHead(root *os.Root) (h Head, err error) {
 	}
 	if err := json.Unmarshal(text, &h); err != nil {
 		return h, fmt.Errorf("%s makes no sense: %w", HeadFile, err)
-	}
-	if h.Version == 1 {
-		return h, fmt.Errorf("%s says version 1, which this program does not know any more (hint: salvage again, into a new directory)", HeadFile)
 	}
 	if h.Version != Version {
 		return h, fmt.Errorf("%s says version %d, this program knows %d (hint: use a newer salvor)", HeadFile, h.Version, Version)
@@ -210,23 +210,32 @@ func (d *Dir) Content(f *Finding) (io.ReadCloser, error) {
 	if f.File == "" || f.check() != nil {
 		return nil, fmt.Errorf("finding %s: %w", f.ID, ErrNotKept)
 	}
-	r, err := openContent(d.root, f.File, frame{sum: f.SHA256Stored, at: f.At, size: f.Size})
+	file, err := deliver.OpenRegular(d.root, f.File)
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", f.ID, err)
 	}
-	return &told{r, f.ID}, nil
+	return &proved{file: file, want: f, sum: sha256.New()}, nil
 }
 
-// A told reader says in its errors what was read.
-type told struct {
-	*proved
-	id string
+// A proved reader compares what it has read with what was promised.
+type proved struct {
+	file *os.File
+	want *Finding
+	sum  hash.Hash
+	size int64
 }
 
-func (t *told) Read(b []byte) (int, error) {
-	n, err := t.proved.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("finding %s: %w", t.id, err)
+func (p *proved) Read(b []byte) (int, error) {
+	n, err := p.file.Read(b)
+	p.sum.Write(b[:n])
+	if p.size += int64(n); p.size > p.want.Size || errors.Is(err, io.EOF) && !p.whole() {
+		return n, fmt.Errorf("finding %s: %w", p.want.ID, ErrCorrupt)
 	}
 	return n, err
 }
+
+func (p *proved) whole() bool {
+	return p.size == p.want.Size && hex.EncodeToString(p.sum.Sum(nil)) == p.want.SHA256Stored
+}
+
+func (p *proved) Close() error { return p.file.Close() }

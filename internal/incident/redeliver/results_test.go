@@ -200,10 +200,7 @@ func TestSpoiltResults(t *testing.T) {
 			one = f
 		}
 	}
-	pack, err := os.OpenFile(filepath.Join(d.Name(), one.File), os.O_WRONLY, 0)
-	must(t, err)
-	_, err = pack.WriteAt([]byte(letterOf(7)[:one.Size]), one.At)
-	must(t, errors.Join(err, pack.Close()))
+	must(t, os.WriteFile(filepath.Join(d.Name(), one.File), []byte(letterOf(7)), 0o600))
 	list, err := os.OpenFile(filepath.Join(d.Name(), found.ListFile), os.O_WRONLY|os.O_APPEND, 0)
 	must(t, err)
 	_, err = list.WriteString("nonsense\n")

@@ -29,7 +29,6 @@ type finding struct {
 	SHA256       string `json:"sha256"`
 	SHA1         string `json:"sha1"`
 	File         string `json:"file"`
-	At           int64  `json:"at"`
 }
 
 // Results reads a result directory of `salvor salvage`. What a finding says of its
@@ -85,39 +84,21 @@ func (x *finding) result(dir string, grades []string) (Result, error) {
 	if !filepath.IsLocal(x.File) {
 		return r, fmt.Errorf("%s: the file %q is not in the result directory", x.ID, x.File)
 	}
-	head, b, err := x.bytes(dir)
+	b, err := os.ReadFile(filepath.Join(dir, x.File))
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", x.ID, err)
+		return r, err
 	}
 	wire := wireForm(b)
 	switch {
-	case head != fmt.Sprintf("salvor-found 2 %s %19d\n", x.SHA256Stored, x.Size):
-		r.Lie = fmt.Sprintf("%q stands before its bytes", head)
-	case int64(len(wire)) != x.WireSize:
-		r.Lie = fmt.Sprintf("%d bytes on the wire; it says %d", len(wire), x.WireSize)
+	case int64(len(b)) != x.Size || int64(len(wire)) != x.WireSize:
+		r.Lie = fmt.Sprintf("%d bytes, %d on the wire; it says %d, %d", len(b), len(wire), x.Size, x.WireSize)
 	case digest256(b) != x.SHA256Stored || digest256(wire) != x.SHA256 || digest1(wire) != x.SHA1:
 		r.Lie = "its digests are of other bytes"
+	case filepath.Base(x.File) != x.SHA256Stored:
+		r.Lie = "its file has another name than its digest"
 	}
 	r.SHA1, r.Size = digest1(wire), int64(len(b))
 	return r, nil
-}
-
-// bytes reads a finding's bytes out of a pack, and the header line before them.
-func (x *finding) bytes(dir string) (head string, b []byte, err error) {
-	f, err := os.Open(filepath.Join(dir, x.File))
-	if err != nil {
-		return "", nil, err
-	}
-	defer f.Close()
-	const line = 100
-	b, err = io.ReadAll(io.NewSectionReader(f, x.At-line, line+x.Size))
-	if err == nil && int64(len(b)) != line+x.Size {
-		err = fmt.Errorf("%s has no %d bytes from %d on", x.File, x.Size, x.At)
-	}
-	if err != nil {
-		return "", nil, err
-	}
-	return string(b[:line]), b[line:], nil
 }
 
 // Tree reads what another tool has written: files below directories, each of
