@@ -83,8 +83,7 @@ func (s *Sources) inferred(ctx context.Context, disks []volume.Volume) ([]volume
 	}
 	a, err := raid.Open(loose, raid.Options{UseStale: true})
 	if err != nil {
-		s.note("%v; the disks are read one by one: if they are of one array, name all of it, or say what is known of it with --raid (--raid none reads them so without trying)", err)
-		return disks, nil
+		return s.loosen(ctx, disks, err)
 	}
 	return append(out, a), s.tell(ctx, a)
 }

@@ -37,6 +37,10 @@ func (s *surveyed) Below() []volume.Volume { return []volume.Volume{s.Volume} }
 // volume that has none there: all places that an inode names are counted from there.
 func (s *Sources) moved(ctx context.Context, parts []volume.Volume) (out []volume.Volume, err error) {
 	for _, v := range parts {
+		if _, ok := v.(*loose); ok {
+			out = append(out, v)
+			continue
+		}
 		x, known, err := knownAt(ctx, v)
 		if err != nil {
 			return nil, err

@@ -15,6 +15,9 @@ import (
 // the inodes tell of, and where these do not either, nowhere: mail is carved then. The
 // volume is as large as the first one says that it was.
 func openSystems(ctx context.Context, v volume.Volume) (volume.Volume, []fsys.System, error) {
+	if _, ok := v.(*loose); ok {
+		return v, []fsys.System{nowhere{}}, nil
+	}
 	supers, err := ext4.Find(ctx, v)
 	if err != nil && !errors.Is(err, ext4.ErrNoSuper) {
 		return v, nil, err

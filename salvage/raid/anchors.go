@@ -70,6 +70,7 @@ type ext struct {
 	first  int64 // the first block of group 0, bytes
 	stride int64 // from group to group, bytes
 	groups int64
+	size   int64 // of the file system, bytes
 }
 
 func extAt(p []byte) *ext {
@@ -84,7 +85,7 @@ func extAt(p []byte) *ext {
 	}
 	return &ext{
 		group: int64(le.Uint16(p[90:])), first: int64(le.Uint32(p[20:])&1) * size,
-		stride: per * size, groups: (blocks + per - 1) / per,
+		stride: per * size, groups: (blocks + per - 1) / per, size: blocks * size,
 	}
 }
 
@@ -93,6 +94,7 @@ type xfs struct {
 	stride int64 // from allocation group to allocation group, bytes
 	groups int64
 	sector int64 // bytes
+	size   int64 // of the file system, bytes
 }
 
 // begins tells whether this is the first superblock of a volume and no copy of it at
@@ -115,11 +117,26 @@ func xfsAt(p []byte) *xfs {
 	if string(p[:4]) != "XFSB" || size < 512 || size > 64<<10 || sector < 512 || sector > 32<<10 || blocks == 0 || groups == 0 {
 		return nil
 	}
-	return &xfs{stride: blocks * size, groups: groups, sector: sector}
+	return &xfs{stride: blocks * size, groups: groups, sector: sector, size: int64(min(be.Uint64(p[8:]), maxSize/uint64(size))) * size}
 }
 
 // maxAnchors is how many copies of superblocks are looked up to judge a candidate.
 const maxAnchors = 24
+
+// fits tells whether a volume is as large as the file system that begins there.
+func fits(v volume.Volume) bool {
+	p := make([]byte, block)
+	if unknown, err := v.ReadAt(p, 0); err != nil || len(unknown) > 0 {
+		return true
+	}
+	size := int64(0)
+	if e, x := extAt(p[1024:]), xfsAt(p); e != nil && e.group == 0 {
+		size = e.size
+	} else if x.begins(p) {
+		size = x.size
+	}
+	return size <= v.Size()
+}
 
 // anchors looks at the beginning of a volume, and where the file system that begins
 // there has copies of its superblock. It gives how many are in their places, and

@@ -23,13 +23,13 @@ type trial struct {
 	made  string // its recipe: who has the same is the same
 	notes []string
 	proof int64   // bytes of each member at which parity or copies agree
-	amiss bool    // most copies of the file system's superblock are not in their places
+	amiss bool    // the file system is larger, or has most copies of its superblock elsewhere
 	same  []guess // others that make the same volume
 }
 
 // rank orders trials by what is no matter of degree: one whose parity or copies agree
-// stands before all that nothing can be held against, and one that has the copies of
-// superblocks in the wrong places behind all others. Content decides between equals.
+// stands before all that nothing can be held against, and one that does not fit
+// to the superblock of its file system behind all others. Content decides between equals.
 func (t *trial) rank() int {
 	r := 0
 	if t.proof >= firmProof {
@@ -96,7 +96,7 @@ func (in *inference) holds(t *trial) bool {
 	}
 	right, wrong := anchors(t.a)
 	t.score += anchorGain * float64(right-wrong)
-	t.amiss = right > 0 && wrong > right
+	t.amiss = right > 0 && wrong > right || !fits(t.a)
 	if right == 0 && len(in.anchors) > 0 {
 		return false // a volume begins there, but not like this
 	}
