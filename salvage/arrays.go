@@ -14,11 +14,16 @@ func (s *Sources) arrays(ctx context.Context, spec Spec, disks []volume.Volume) 
 	case "none":
 		return disks, nil
 	case "", "auto":
+		disks, fronts, err := s.hidden(ctx, disks)
+		if err != nil {
+			return nil, err
+		}
 		declared, err := s.declared(ctx, disks)
 		if err != nil {
 			return nil, err
 		}
-		return s.inferred(ctx, declared)
+		all, err := s.inferred(ctx, declared)
+		return append(all, fronts...), err
 	}
 	o, err := raidOptions(spec, disks)
 	if err != nil {
