@@ -123,8 +123,9 @@ func xfsAt(p []byte) *xfs {
 // maxAnchors is how many copies of superblocks are looked up to judge a candidate.
 const maxAnchors = 24
 
-// fits tells whether a volume is as large as the file system that begins there.
-func fits(v volume.Volume) bool {
+// fits tells whether an array is as large as the file system that begins there, but for
+// a row of chunks that copies of its members may lack.
+func fits(v *Array) bool {
 	p := make([]byte, block)
 	if unknown, err := v.ReadAt(p, 0); err != nil || len(unknown) > 0 {
 		return true
@@ -135,7 +136,7 @@ func fits(v volume.Volume) bool {
 	} else if x.begins(p) {
 		size = x.size
 	}
-	return size <= v.Size()
+	return size <= v.Size()+v.place.chunkSize()*int64(len(v.slots))
 }
 
 // anchors looks at the beginning of a volume, and where the file system that begins
