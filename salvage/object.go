@@ -123,7 +123,9 @@ func (m *message) judgeShape(s carve.Shape) {
 		m.shape = broken
 	}
 	m.zeros = len(s.Zeros) > 0
-	m.foreign = slices.ContainsFunc(s.Odd, func(o carve.Odd) bool { return o.Sure && o.Off%max(m.block, 1) == 0 })
+	// What a mailer has written strangely begins anywhere, and goes on being strange.
+	i := slices.IndexFunc(s.Odd, func(o carve.Odd) bool { return o.Sure })
+	m.foreign = i >= 0 && s.Odd[i].Off%max(m.block, 1) == 0
 	m.blank = s.Zeros
 }
 
