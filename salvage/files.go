@@ -303,7 +303,7 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 		return 0, err
 	}
 	if twice {
-		o.live, o.guess = false, true
+		o.live, o.guess, o.taken = false, true, !table
 	}
 	is, err := s.mayBeMail(o)
 	if err != nil {

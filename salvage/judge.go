@@ -46,6 +46,9 @@ type message struct {
 	// guess, in a piece of a whole file: how its bytes came together is a guess
 	// that only a hash can prove.
 	guess bool
+	// taken: a file that is there claims some of its blocks, and its own record says
+	// that it is gone, or older.
+	taken bool
 	// block is how far apart places are, in bytes, at which something foreign may begin.
 	block int64
 	// live: the file is there, by its record and by a path from the root. rest: only
@@ -385,9 +388,10 @@ func (m *message) unclaimed(f *found.Finding) {
 
 // worthKeeping tells whether unclaimed mail is kept. An older version of a file
 // that is there is not: the newer one was found. Nor is what stands where a file was
-// that is gone, and does not begin as mail: that is another's by now.
+// that is gone, and does not begin as mail, or is not whole and lies where a file is
+// that is there: that is another's by now.
 func (m *message) worthKeeping() bool {
-	return m.current && (m.begins || m.live || len(m.missing) > 0)
+	return m.current && (m.begins || m.live || len(m.missing) > 0) && (m.shape == whole || !m.taken)
 }
 
 func total(missing []volume.Range) (n int64) {
