@@ -302,6 +302,7 @@ func (s *scan) takeFile(ctx context.Context, j *job, mayWait bool) (state int, e
 	if err != nil {
 		return 0, err
 	}
+	o.sound = table && !twice
 	if twice {
 		o.live, o.guess, o.taken = false, true, !table
 	}

@@ -46,6 +46,9 @@ type message struct {
 	// guess, in a piece of a whole file: how its bytes came together is a guess
 	// that only a hash can prove.
 	guess bool
+	// sound: its record stands in its table, as of a file that is there, and no other
+	// one claims its blocks.
+	sound bool
 	// taken: a file that is there claims some of its blocks, and its own record says
 	// that it is gone, or older.
 	taken bool
@@ -369,13 +372,20 @@ func (m *message) incomplete() bool {
 	return len(m.missing) > 0 || m.rest || m.shape == broken && (!m.live || m.zeros || m.foreign)
 }
 
+// strange tells whether it is only the structure that is not as it should be, of a file
+// whose record stands where it should and whose blocks nobody else claims: mailers write
+// such mail.
+func (m *message) strange() bool {
+	return m.sound && len(m.missing) == 0 && !m.rest && !m.zeros && !m.foreign
+}
+
 // unclaimed grades what nobody is known to have lost.
 func (m *message) unclaimed(f *found.Finding) {
 	switch {
 	case len(m.missing) > 0:
 		f.Class, f.Grade = found.Damaged, found.Partial
 		f.Why = fmt.Sprintf("%d of its %d bytes cannot be read", total(m.missing), m.size)
-	case m.incomplete():
+	case m.incomplete() && !m.strange():
 		f.Class, f.Grade, f.Why = found.Damaged, found.Partial, "it is not whole: "+m.why
 	case m.sized && m.current && m.named && m.shape == whole && !m.guess:
 		f.Class, f.Grade, f.Why = found.Unknown, found.Consistent, "the file system knows its name and size, and its structure closes"
