@@ -78,7 +78,8 @@ func (w *Writer) keep(ctx context.Context, f *Finding, content io.Reader) error 
 			return err
 		}
 		if has {
-			f.File = name
+			// Whoever has written it may have died before it was durable.
+			f.File, w.dirty = name, true
 			return nil
 		}
 		// Torn when a run was killed, or rotten since.
