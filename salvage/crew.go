@@ -64,3 +64,16 @@ func readFull(r io.Reader, p []byte) (int, error) {
 }
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// each yields what is in a batch, until it is told to stop.
+func each[T any](ctx context.Context, batch []T, yield func(*T) error) error {
+	for i := range batch {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := yield(&batch[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -118,13 +118,8 @@ func (s *scan) eachFile(ctx context.Context, where string, do func(*fsys.File) e
 		if err != nil || len(batch) == 0 {
 			return err
 		}
-		for i := range batch {
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
-			}
-			if err := do(&batch[i]); err != nil {
-				return err
-			}
+		if err := each(ctx, batch, do); err != nil {
+			return err
 		}
 	}
 }

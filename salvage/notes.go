@@ -305,13 +305,8 @@ func (n *notes) eachTrace(ctx context.Context, volume int64, kind fsys.Kind, fn 
 		if err != nil || len(batch) == 0 {
 			return err
 		}
-		for _, t := range batch {
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
-			}
-			if err := fn(t); err != nil {
-				return err
-			}
+		if err := each(ctx, batch, func(t *fsys.Trace) error { return fn(*t) }); err != nil {
+			return err
 		}
 		after = batch[len(batch)-1].Off
 	}

@@ -34,7 +34,7 @@ func (w wanted) Each(ctx context.Context, yield func(piece.Want) error) error {
 			return err
 		}
 		after = batch[len(batch)-1].ID
-		if err := each(ctx, batch, yield); err != nil {
+		if err := each(ctx, batch, func(w *piece.Want) error { return yield(*w) }); err != nil {
 			return err
 		}
 	}
@@ -45,7 +45,7 @@ func (w wanted) OfSize(ctx context.Context, size int64, yield func(piece.Want) e
 	if err != nil {
 		return err
 	}
-	return each(ctx, batch, yield)
+	return each(ctx, batch, func(w *piece.Want) error { return yield(*w) })
 }
 
 func (w wanted) list(where string, args ...any) (out []piece.Want, err error) {
@@ -56,18 +56,6 @@ func (w wanted) list(where string, args ...any) (out []piece.Want, err error) {
 		return nil
 	})
 	return out, err
-}
-
-func each(ctx context.Context, batch []piece.Want, yield func(piece.Want) error) error {
-	for _, w := range batch {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		if err := yield(w); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 const (

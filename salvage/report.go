@@ -268,13 +268,8 @@ func (e *engine) eachFinding(ctx context.Context, where string, args []any, yiel
 		if err != nil || len(batch) == 0 {
 			return err
 		}
-		for i := range batch {
-			if err := ctx.Err(); err != nil {
-				return context.Cause(ctx)
-			}
-			if err := yield(&batch[i]); err != nil {
-				return err
-			}
+		if err := each(ctx, batch, yield); err != nil {
+			return err
 		}
 		after = batch[len(batch)-1].ID
 	}

@@ -133,12 +133,12 @@ func (c *checker) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	todo, err := c.missing(ctx, past, there)
+	unread, err := c.missing(ctx, past, there)
 	if err == nil {
-		todo, err = c.choose(todo)
+		unread, err = c.choose(unread)
 	}
-	if err == nil && len(todo) > 0 {
-		err = c.read(ctx, todo)
+	if err == nil && len(unread) > 0 {
+		err = c.read(ctx, unread)
 	}
 	if err == nil {
 		err = c.healFrom(ctx)
